@@ -1,0 +1,93 @@
+// BoundedQueue hands values from any number of producers to one consumer.
+//
+// Two bounds keep a full queue from deadlocking a cycle of threads: TryPush refuses new work beyond `capacity`, while
+// PushReserved is for completions of work that was itself admitted (their number is bounded by that work) and is never
+// refused.
+// Thread-safe. The consumer may block; producers never do.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/mutex.h"
+
+namespace tandem {
+
+template <class T>
+class BoundedQueue {
+ public:
+  explicit BoundedQueue(size_t capacity) : capacity_(capacity) {}
+
+  // Returns false, leaving `value` unmoved, when the queue holds `capacity` values or is closed.
+  [[nodiscard]] bool TryPush(T&& value) {
+    {
+      MutexLock lock(&mutex_);
+      if (closed_ || queue_.size() >= capacity_) return false;
+      queue_.push_back(std::move(value));
+    }
+    ready_.NotifyOne();
+    return true;
+  }
+
+  // Never refused; dropped silently after Close().
+  void PushReserved(T value) {
+    {
+      MutexLock lock(&mutex_);
+      if (closed_) return;
+      queue_.push_back(std::move(value));
+    }
+    ready_.NotifyOne();
+  }
+
+  // Waits until a value is there, the queue is closed or `deadline` passes; then takes everything that is queued, in
+  // order. Empty: deadline passed or closed.
+  std::vector<T> PopAll(Instant deadline) {
+    MutexLock lock(&mutex_);
+    ready_.WaitUntil(&mutex_, deadline,
+                     [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !queue_.empty(); });
+    std::vector<T> values(std::make_move_iterator(queue_.begin()),
+                          std::make_move_iterator(queue_.end()));
+    queue_.clear();
+    return values;
+  }
+
+  std::optional<T> TryPop() {
+    MutexLock lock(&mutex_);
+    if (queue_.empty()) return std::nullopt;
+    std::optional<T> value(std::move(queue_.front()));
+    queue_.pop_front();
+    return value;
+  }
+
+  // Ends the queue: later pushes are refused or dropped, the consumer wakes.
+  void Close() {
+    {
+      MutexLock lock(&mutex_);
+      closed_ = true;
+    }
+    ready_.NotifyAll();
+  }
+
+  bool closed() const {
+    MutexLock lock(&mutex_);
+    return closed_;
+  }
+
+  size_t size() const {
+    MutexLock lock(&mutex_);
+    return queue_.size();
+  }
+
+ private:
+  const size_t capacity_;
+  mutable Mutex mutex_;
+  CondVar ready_;
+  std::deque<T> queue_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace tandem

@@ -1,0 +1,46 @@
+// RunnerThread executes steps on a thread of its own and posts what comes of them.
+//
+// Submit is called by one thread, the core's; ProgressAge by any. Events are posted from the
+// runner's thread, in order: the LayerDone of a step (if its plan asks for them), then its
+// StepDone. Destruction finishes the step that runs and posts its events; steps that have not begun
+// are dropped without a word.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+#include "common/base/bounded_queue.h"
+#include "common/base/clock.h"
+#include "common/base/worker_thread.h"
+#include "common/model/model_runner.h"
+#include "common/model/step_executor.h"
+
+namespace tandem {
+
+class RunnerThread final : public ModelRunner {
+ public:
+  using Post = std::function<void(RunnerEvent)>;
+
+  // `executor` and `clock` outlive it. `post` must not block.
+  RunnerThread(StepExecutor* executor, Post post, const Clock& clock = SystemClock());
+  ~RunnerThread() override;
+
+  void Submit(StepPlan plan) override;
+  Duration ProgressAge(Instant now) const override;
+
+ private:
+  void Loop();
+  void Run(const StepPlan& plan);
+  void StampProgress();
+
+  StepExecutor& executor_;
+  const Post post_;
+  const Clock& clock_;
+  std::atomic<int> in_flight_{0};
+  std::atomic<int64_t> progress_ns_{0};  // the clock when work last moved, or began
+  BoundedQueue<StepPlan> queue_{kMaxStepsInFlight};
+  WorkerThread thread_;  // last: it uses all of the above
+};
+
+}  // namespace tandem

@@ -1,0 +1,333 @@
+#include "common/rpc/session_client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+
+#include <atomic>
+#include <functional>
+#include <utility>
+
+#include "absl/random/random.h"
+#include "common/base/check.h"
+#include "common/base/mutex.h"
+#include "common/base/status_macros.h"
+#include "common/rpc/convert.h"
+#include "common/rpc/grpc_setup.h"
+#include "common/rpc/session_hello.h"
+#include "common/rpc/session_timer.h"
+#include "common/rpc/session_writer.h"
+#include "common/rpc/tandem.grpc.pb.h"
+#include "common/telemetry/log.h"
+
+namespace tandem {
+namespace {
+
+// One attempt to talk to one worker: connection, stream and all. Holds itself alive until gRPC is
+// done with it. Reads and the sink's calls happen on one gRPC thread at a time, writes on whichever
+// thread was given the step.
+class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::WorkerFrame> {
+ public:
+  using OnDoneFunction = std::function<void(const ClientSession&)>;
+
+  ClientSession(size_t worker, const std::string& address, const SessionLimits& limits,
+                SessionClientSink* sink, OnDoneFunction on_done)
+      : worker_(worker),
+        limits_(limits),
+        sink_(sink),
+        on_done_(std::move(on_done)),
+        writer_(limits),
+        heard_(SystemClock().Now()) {
+    grpc::ChannelArguments arguments;
+    for (const auto& [name, value] : SessionChannelArguments()) arguments.SetInt(name, value);
+    stub_ = v1::Worker::NewStub(
+        grpc::CreateCustomChannel(address, SessionChannelCredentials(), arguments));
+  }
+
+  static void Open(const std::shared_ptr<ClientSession>& session, const RouterHello& hello) {
+    session->self_ = session;
+    session->stub_->async()->Session(&session->context_, session.get());
+    session->AddHold();  // until no write can start any more: writes come from outside of reactions
+    session->StartRead(&session->incoming_);
+    session->Do(session->writer_.Add({hello}).step);
+    session->StartCall();
+  }
+
+  absl::Status Send(std::vector<RouterToWorker> messages) {
+    if (!up_) return absl::UnavailableError("the worker is not up");
+    auto added = writer_.Add(std::move(messages));
+    if (absl::IsResourceExhausted(added.status)) End(added.status);
+    Do(added.step);
+    return absl::IsNotFound(added.status) ? absl::UnavailableError("the worker is not up")
+                                          : added.status;
+  }
+
+  // By our decision.
+  void End(const absl::Status& reason) {
+    const auto ended = writer_.End(reason);
+    if (ended.first) {
+      cancelled_ = true;
+      context_.TryCancel();
+    }
+    Do(ended.step);
+  }
+
+  // Returns when to look again.
+  Instant CheckTime(Instant now) {
+    if (writer_.ended()) return kNever;
+    const Instant silent_at = heard_.load() + limits_.silence_limit;
+    if (now < silent_at) return silent_at;
+    End(absl::DeadlineExceededError(up_ ? "the worker fell silent" : "the worker did not answer"));
+    return kNever;
+  }
+
+  bool was_up() const { return up_; }
+  size_t worker() const { return worker_; }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return LetGo();
+    heard_ = SystemClock().Now();
+    if (writer_.ended()) return;
+    if (const absl::Status status = Receive(); !status.ok()) return End(status);
+    StartRead(&incoming_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) LetGo();
+    Do(writer_.WriteDone());
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::shared_ptr<ClientSession> self = std::move(self_);  // until the last line has run
+    // The server's word is better than our guess, unless it only echoes our cancel.
+    done_reason_ = cancelled_ || status.ok() ? writer_.reason() : FromGrpc(status);
+    if (up_) sink_->OnDown(worker_, done_reason_);
+    on_done_(*this);
+  }
+
+  absl::Status done_reason() const { return done_reason_; }
+
+ private:
+  absl::Status Receive() {
+    ASSIGN_OR_RETURN(std::vector<WorkerToRouter> messages, DecodeFrame(incoming_));
+    if (!up_) {
+      ASSIGN_OR_RETURN(const WorkerHello hello, TakeHello<WorkerHello>(&messages));
+      RETURN_IF_ERROR(
+          CheckWireVersions(hello.handshake.wire_version, hello.handshake.oldest_wire_version));
+      up_ = true;
+      sink_->OnUp(worker_, hello);
+    }
+    RETURN_IF_ERROR(CheckNoHello<WorkerHello>(messages));
+    if (messages.empty() || sink_->OnMessages(worker_, std::move(messages))) {
+      return absl::OkStatus();
+    }
+    return absl::ResourceExhaustedError("the router's queue is full");
+  }
+
+  // The stream has ended by itself; its status comes with OnDone and must not be overwritten by a
+  // cancel.
+  void LetGo() { Do(writer_.End(absl::UnavailableError("the worker closed the session")).step); }
+
+  void Do(WriterStep step) {
+    if (step == WriterStep::kWrite) StartWrite(&writer_.frame());
+    if (step == WriterStep::kClose) RemoveHold();
+  }
+
+  const size_t worker_;
+  const SessionLimits limits_;
+  SessionClientSink* const sink_;
+  const OnDoneFunction on_done_;
+  SessionWriter<RouterToWorker, v1::RouterFrame> writer_;
+  std::unique_ptr<v1::Worker::Stub> stub_;
+  grpc::ClientContext context_;
+  v1::WorkerFrame incoming_;
+  std::atomic<bool> cancelled_{false};  // we ended it, not the worker or the network
+  absl::Status done_reason_;            // set by OnDone
+  std::shared_ptr<ClientSession> self_;
+  std::atomic<bool> up_{false};
+  std::atomic<Instant> heard_;
+};
+
+// Keeps the sessions that nobody refers to any more until their owner destroys them. Destroying the
+// last session of a process joins gRPC's threads, so it must not happen on one of them, where the
+// last reference may well be dropped. Thread-safe.
+class Graveyard {
+ public:
+  std::shared_ptr<ClientSession> Track(std::unique_ptr<ClientSession> session) {
+    MutexLock lock(&mutex_);
+    ++referred_;
+    return {session.release(), [this](ClientSession* left) { Bury(left); }};
+  }
+
+  // Not on a gRPC thread.
+  void Clear() {
+    std::vector<std::unique_ptr<ClientSession>> buried;
+    {
+      MutexLock lock(&mutex_);
+      buried.swap(buried_);
+    }  // destroys outside the lock
+  }
+
+  // Whether every session is buried, waiting until `deadline` for it.
+  bool AwaitAll(Instant deadline) {
+    MutexLock lock(&mutex_);
+    return changed_.WaitUntil(&mutex_, deadline,
+                              [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return referred_ == 0; });
+  }
+
+ private:
+  void Bury(ClientSession* session) {
+    MutexLock lock(&mutex_);
+    buried_.emplace_back(session);
+    --referred_;
+    changed_.NotifyAll();
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  size_t referred_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::unique_ptr<ClientSession>> buried_ ABSL_GUARDED_BY(mutex_);
+};
+
+class GrpcSessionClient : public SessionClient {
+ public:
+  GrpcSessionClient(std::vector<std::string> addresses, const RouterHello& hello,
+                    const SessionLimits& limits, SessionClientSink* sink)
+      : addresses_(std::move(addresses)),
+        hello_(hello),
+        limits_(limits),
+        sink_(sink),
+        peers_(addresses_.size()),
+        timer_("session-timer", [this](Instant now) { return CheckTimes(now); }) {}
+
+  ~GrpcSessionClient() override { Shutdown(); }
+
+  absl::Status Send(size_t worker, std::vector<RouterToWorker> messages) override {
+    RETURN_IF_ERROR(CheckSendable<RouterHello>(messages));
+    const std::shared_ptr<ClientSession> session = Find(worker);
+    if (session == nullptr) return absl::UnavailableError("the worker is not up");
+    return session->Send(std::move(messages));
+  }
+
+  void EndSession(size_t worker, const absl::Status& reason) override {
+    if (const auto session = Find(worker)) session->End(reason);
+  }
+
+  void Shutdown() override {
+    {
+      MutexLock lock(&mutex_);
+      if (shutting_down_) return;
+      shutting_down_ = true;
+    }
+    timer_.Stop();  // from here on no session starts
+    for (size_t worker = 0; worker < addresses_.size(); ++worker) {
+      EndSession(worker, absl::CancelledError("the router is ending"));
+    }
+    {
+      MutexLock lock(&mutex_);
+      for (Peer& peer : peers_) peer.session = nullptr;  // gRPC's own reference goes with OnDone
+    }
+    // Cancelling is local, so this ends; if gRPC ever broke that promise, going on would be a use
+    // after free.
+    TANDEM_CHECK_MSG(graveyard_.AwaitAll(SystemClock().Now() + limits_.shutdown_limit +
+                                         std::chrono::seconds(10)),
+                     "a cancelled session did not end");
+    graveyard_.Clear();
+  }
+
+ private:
+  struct Peer {
+    std::shared_ptr<ClientSession> session;  // null before the first attempt and between attempts
+    bool done = false;                       // OnDone of `session` has run
+    int failures = 0;                        // attempts in a row that never came up
+    Instant next_attempt{};
+  };
+
+  std::shared_ptr<ClientSession> Find(size_t worker) {
+    MutexLock lock(&mutex_);
+    return worker < peers_.size() ? peers_[worker].session : nullptr;
+  }
+
+  // Doubles up to the cap; half of it is drawn, so that routers do not call in step.
+  Duration Backoff(int failures) {
+    Duration backoff = limits_.first_backoff;
+    for (int i = 1; i < failures && backoff < limits_.max_backoff; ++i) backoff *= 2;
+    backoff = std::min(backoff, limits_.max_backoff);
+    return backoff / 2 + Duration(absl::Uniform<int64_t>(random_, 0, backoff.count() / 2 + 1));
+  }
+
+  void Done(const ClientSession& session) {
+    MutexLock lock(&mutex_);
+    Peer& peer = peers_[session.worker()];
+    peer.failures = session.was_up() ? 1 : peer.failures + 1;
+    peer.next_attempt = SystemClock().Now() + Backoff(peer.failures);
+    peer.done = true;
+    if (!session.was_up() && !shutting_down_) {
+      Log(peer.failures == 1 ? Level::kWarn : Level::kDebug, "worker not reached",
+          {{"worker", addresses_[session.worker()]},
+           {"failures", peer.failures},
+           {"reason", session.done_reason().ToString()}});
+    }
+    timer_.Wake();  // before Shutdown can see this session done and let the client go
+  }
+
+  // Starts what is due and ends what is silent. The only place that starts sessions and, but for
+  // Shutdown, drops them.
+  Instant CheckTimes(Instant now) {
+    graveyard_.Clear();
+    Instant next = kNever;
+    for (size_t worker = 0; worker < addresses_.size(); ++worker) {
+      std::shared_ptr<ClientSession> session;
+      std::shared_ptr<ClientSession> ended;  // let go outside the lock
+      bool open = false;
+      {
+        MutexLock lock(&mutex_);
+        Peer& peer = peers_[worker];
+        if (peer.done) {
+          ended = std::move(peer.session);
+          peer.session = nullptr;
+          peer.done = false;
+        }
+        if (shutting_down_) continue;
+        if (peer.session == nullptr) {
+          if (now < peer.next_attempt) {
+            next = std::min(next, peer.next_attempt);
+            continue;
+          }
+          peer.session = graveyard_.Track(
+              std::make_unique<ClientSession>(worker, addresses_[worker], limits_, sink_,
+                                              [this](const ClientSession& done) { Done(done); }));
+          open = true;
+        }
+        session = peer.session;
+      }
+      if (open) ClientSession::Open(session, hello_);
+      next = std::min(next, session->CheckTime(now));
+    }
+    return next;
+  }
+
+  const std::vector<std::string> addresses_;
+  const RouterHello hello_;
+  const SessionLimits limits_;
+  SessionClientSink* const sink_;
+  Graveyard graveyard_;
+  Mutex mutex_;
+  bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<Peer> peers_ ABSL_GUARDED_BY(mutex_);
+  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
+  SessionTimer timer_;  // last: its thread uses all of the above
+};
+
+}  // namespace
+
+std::unique_ptr<SessionClient> SessionClient::Start(std::vector<std::string> addresses,
+                                                    const RouterHello& hello,
+                                                    const SessionLimits& limits,
+                                                    SessionClientSink* sink) {
+  RouteGrpcLog();
+  TANDEM_CHECK(Validate(RouterToWorker(hello)).ok());
+  return std::make_unique<GrpcSessionClient>(std::move(addresses), hello, limits, sink);
+}
+
+}  // namespace tandem

@@ -1,0 +1,55 @@
+// The router's side of the sessions: one to each worker, for ever trying to be up.
+//
+// A worker is up from its valid WorkerHello to the end of that session; then the client calls
+// again, after a back-off with jitter. Nothing is resumed: what was sent in a session that ended is
+// lost. Thread-safe. Owned by the router's main; the sink must outlive it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/protocol/router_messages.h"
+#include "common/rpc/session_limits.h"
+
+namespace tandem {
+
+// What the router's shell does with its sessions; `worker` is the index of the address. Called from
+// gRPC threads, for one worker one call at a time and in this order: OnUp, OnMessages any number of
+// times, OnDown, and again. Attempts that never came up are logged, not told. Must not block, and
+// must not call Shutdown.
+class SessionClientSink {
+ public:
+  virtual ~SessionClientSink() = default;
+  virtual void OnUp(size_t worker, const WorkerHello& hello) = 0;
+  // Valid messages in the order sent, without the hello, heartbeats included. False: no room; the
+  // session is ended.
+  [[nodiscard]] virtual bool OnMessages(size_t worker, std::vector<WorkerToRouter> messages) = 0;
+  virtual void OnDown(size_t worker, const absl::Status& reason) = 0;
+};
+
+class SessionClient {
+ public:
+  // Starts calling at once. `addresses` are gRPC targets ("host:port"); `hello` opens every
+  // session. `sink` is not owned.
+  static std::unique_ptr<SessionClient> Start(std::vector<std::string> addresses,
+                                              const RouterHello& hello, const SessionLimits& limits,
+                                              SessionClientSink* sink);
+  virtual ~SessionClient() = default;  // ends what Shutdown has not ended
+
+  // Queues messages (not the hello) behind those sent before. Nothing is queued on error:
+  //   UNAVAILABLE         the worker is not up
+  //   INVALID_ARGUMENT    a message that the worker would refuse; says which and why
+  //   RESOURCE_EXHAUSTED  the outgoing queue is full: the session is ended
+  virtual absl::Status Send(size_t worker, std::vector<RouterToWorker> messages) = 0;
+
+  // Ends the session, if there is one; the client calls the worker again.
+  virtual void EndSession(size_t worker, const absl::Status& reason) = 0;
+
+  // Ends all sessions and returns once every OnDown has returned. Idempotent.
+  virtual void Shutdown() = 0;
+};
+
+}  // namespace tandem

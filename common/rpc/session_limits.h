@@ -1,0 +1,20 @@
+// Bounds of a session, the same on both sides; tests inject short ones.
+#pragma once
+
+#include <cstddef>
+
+#include "common/base/clock.h"
+#include "common/protocol/router_messages.h"
+
+namespace tandem {
+
+struct SessionLimits {
+  Duration silence_limit = kSessionSilenceLimit;  // nothing heard for so long: the session is ended
+  Duration first_backoff = std::chrono::milliseconds(100);  // doubled for each failure in a row
+  Duration max_backoff = std::chrono::seconds(2);
+  Duration shutdown_limit = std::chrono::seconds(2);
+  size_t max_queued_messages = 1 << 16;
+  size_t max_queued_bytes = size_t{256} << 20;
+};
+
+}  // namespace tandem

@@ -1,0 +1,57 @@
+// UcxContext sets up UCX for this process: configuration, one context and one worker. Moves nothing
+// itself.
+//
+// Settings that Tandem needs are made in-process and only where the user's environment (UCX_*) does
+// not say otherwise. Which transports are used is UCX's choice: shared memory on one host, RDMA or
+// TCP between hosts. Owned and called by the transfer thread.
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/transfer/ucx/shm_folder.h"
+
+namespace tandem {
+
+// "`what`: `UCX's text`", UNAVAILABLE when the peer or the network is the cause.
+absl::Status UcxError(absl::string_view what, ucs_status_t status);
+
+// UCX's own address inside a UcxContext::address(); INVALID_ARGUMENT for anything else.
+absl::StatusOr<absl::string_view> OpenAddress(absl::string_view sealed);
+
+class UcxContext {
+ public:
+  static absl::StatusOr<std::unique_ptr<UcxContext>> Create();
+  ~UcxContext();  // all endpoints are closed before
+  UcxContext(const UcxContext&) = delete;
+  UcxContext& operator=(const UcxContext&) = delete;
+
+  ucp_worker_h worker() const { return worker_; }
+  // What peers connect to; sealed, see OpenAddress.
+  const std::string& address() const { return address_; }
+  int event_fd() const { return event_fd_; }
+  size_t max_am_header() const { return max_am_header_; }
+  // "ucx 1.22.0 (UCX_KEEPALIVE_INTERVAL=200ms UCX_TLS=tcp,self by the environment ...)".
+  const std::string& description() const { return description_; }
+
+ private:
+  UcxContext() = default;
+  absl::Status Init();
+  absl::Status Configure(ucp_config_t* config);
+  absl::Status Set(ucp_config_t* config, absl::string_view name, const std::string& value);
+
+  std::unique_ptr<ShmFolder> shm_folder_;  // outlives the context
+  ucp_context_h context_ = nullptr;
+  ucp_worker_h worker_ = nullptr;
+  std::string address_;
+  std::string description_;
+  int event_fd_ = -1;
+  size_t max_am_header_ = 0;
+};
+
+}  // namespace tandem

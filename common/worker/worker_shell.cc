@@ -1,0 +1,142 @@
+#include "common/worker/worker_shell.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/telemetry/log.h"
+
+namespace tandem {
+namespace {
+
+constexpr Duration kTurnInterval = std::chrono::milliseconds(100);
+
+void LogNote(const CoreNote& note) {
+  if (!LogEnabled(Level::kInfo)) return;
+  // Log takes its fields as a list of literal length; a note's fields are few and joined here.
+  std::string fields;
+  for (const auto& [key, value] : note.fields) {
+    if (value.empty()) continue;
+    absl::StrAppend(&fields, fields.empty() ? "" : " ", key, "=", value);
+  }
+  Log(Level::kInfo, note.event, {{"request", note.trace_id}, {"detail", fields}});
+}
+
+}  // namespace
+
+WorkerShell::WorkerShell(WorkerShellOptions options, WorkerCore* core, Observer observer)
+    : options_(std::move(options)),
+      core_(core),
+      observer_(std::move(observer)),
+      inbox_(options_.inbox_capacity) {}
+
+absl::StatusOr<std::unique_ptr<WorkerShell>> WorkerShell::Start(
+    WorkerShellOptions options, WorkerCore* core, StepExecutor* executor, KvMemory memory,
+    std::unique_ptr<KvTransport> transport, Observer observer) {
+  std::unique_ptr<WorkerShell> shell(
+      new WorkerShell(std::move(options), core, std::move(observer)));
+  WorkerShell* self = shell.get();
+  self->transfer_ = std::make_unique<TransferThread>(
+      std::move(transport), std::move(memory), self->options_.transfer,
+      [self](std::vector<TransferEvent> events) {
+        for (TransferEvent& event : events) self->inbox_.PushReserved(std::move(event));
+      });
+  self->runner_ = std::make_unique<RunnerThread>(
+      executor, [self](RunnerEvent event) { self->inbox_.PushReserved(std::move(event)); });
+  WorkerHello hello = self->options_.hello;
+  hello.transfer_address = self->transfer_->address();
+  ASSIGN_OR_RETURN(self->server_, SessionServer::Start(self->options_.server, hello, self));
+  return shell;
+}
+
+WorkerShell::~WorkerShell() {
+  if (server_) server_->Shutdown();
+  inbox_.Close();
+  runner_.reset();
+  transfer_.reset();
+}
+
+void WorkerShell::OnOpened(SessionId session, const RouterHello& hello) {
+  Log(Level::kInfo, "session opened",
+      {{"session", session.value()}, {"router", hello.router_name}});
+  inbox_.PushReserved(SessionOpened{session});
+}
+
+bool WorkerShell::OnMessages(SessionId session, std::vector<RouterToWorker> messages) {
+  return inbox_.TryPush(SessionMessages{session, std::move(messages)});
+}
+
+void WorkerShell::OnClosed(SessionId session, const absl::Status& reason) {
+  Log(Level::kInfo, "session closed",
+      {{"session", session.value()}, {"why", reason.ToString()}});
+  inbox_.PushReserved(SessionClosed{session, reason.ToString()});
+}
+
+void WorkerShell::RequestStop() {
+  ++stop_requests_;
+  inbox_.PushReserved(DrainRequested{});
+}
+
+bool WorkerShell::Run() {
+  const Clock& clock = SystemClock();
+  Instant drain_deadline = kNever;
+  Instant next_turn = clock.Now();
+  while (true) {
+    std::vector<WorkerEvent> events =
+        inbox_.PopAll(std::min(core_->NextDeadline(), drain_deadline));
+    const Instant now = clock.Now();
+    WorkerEffects effects;
+    for (WorkerEvent& event : events) {
+      const auto* runner_event = std::get_if<RunnerEvent>(&event);
+      const auto* done = runner_event ? std::get_if<StepDone>(runner_event) : nullptr;
+      if (done != nullptr) observer_.on_step_done(*done);
+      core_->Handle(std::move(event), now, &effects);
+    }
+    core_->Advance(now, runner_->ProgressAge(now), &effects);
+    CarryOut(std::move(effects));
+    if (now >= next_turn) {
+      next_turn = now + kTurnInterval;
+      observer_.on_turn();
+    }
+    const int stops = stop_requests_.load();
+    if (stops > 0 && drain_deadline == kNever) {
+      drain_deadline = now + options_.drain_limit;
+      Log(Level::kInfo, "draining", {{"running", core_->load().running}});
+    }
+    if (stops > 0 && (core_->idle() || stops > 1 || now >= drain_deadline)) break;
+  }
+  server_->Shutdown();
+  runner_.reset();  // finishes the step that runs: nothing computes into the arena any more
+  const bool clean = transfer_->Shutdown();
+  if (!clean) Log(Level::kError, "the transport still holds KV memory");
+  return clean;
+}
+
+void WorkerShell::CarryOut(WorkerEffects effects) {
+  for (StepPlan& plan : effects.steps) {
+    observer_.on_submitted(plan);
+    runner_->Submit(std::move(plan));
+  }
+  for (TransferCommand& command : effects.transfers) {
+    // All of it follows from admitted work, so its number is bounded and none of it may be refused.
+    transfer_->SubmitReserved(std::move(command));
+  }
+  // A session's messages of one turn leave in one batch.
+  std::stable_sort(effects.sends.begin(), effects.sends.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t i = 0; i < effects.sends.size();) {
+    const SessionId session = effects.sends[i].first;
+    std::vector<WorkerToRouter> batch;
+    for (; i < effects.sends.size() && effects.sends[i].first == session; ++i) {
+      batch.push_back(std::move(effects.sends[i].second));
+    }
+    const absl::Status sent = server_->Send(session, std::move(batch));
+    if (!sent.ok() && !absl::IsNotFound(sent)) {
+      Log(Level::kWarn, "messages not sent", {{"why", sent.ToString()}});
+    }
+  }
+  for (const CoreNote& note : effects.notes) LogNote(note);
+}
+
+}  // namespace tandem

@@ -1,0 +1,65 @@
+// One request on the decode worker: its sequence, who fills it, and where pushed blocks land. State only; DecodeCore moves
+// it.
+//
+//   booked ─▶ waiting for its filler ─▶ landed or filling itself ─▶ decoding ─▶ ended ─▶ gone
+//                 (lease REMOTE or NONE)        (lease SELF)
+//
+// An ended request is unschedulable at once; its blocks are freed when no step uses them any more.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/engine/fill_lease.h"
+#include "common/engine/sequence.h"
+#include "common/engine/step.h"
+#include "common/kv/ledger.h"
+#include "common/protocol/peer_messages.h"
+#include "common/protocol/router_messages.h"
+
+namespace tandem {
+
+// A prefill worker that has offered and waits for room.
+struct PendingOffer {
+  Incarnation peer;
+  Nonce nonce;
+};
+
+// Room given to a prefill worker.
+struct Landing {
+  Incarnation peer;
+  Grant grant;           // as sent, for a repeated Offer
+  LandingLease lease;    // logical blocks from grant.first_block on
+};
+
+struct DecodeRequest {
+  SequenceKey key;       // also its age: counts up in booking order
+  SessionId session;
+  RequestId request;
+  uint32_t epoch = 0;
+  std::string trace_id;
+  std::shared_ptr<const SamplingParams> sampling;
+  Sequence sequence;
+  Booking booking;
+  FillLease lease;
+  std::optional<PendingOffer> offer;
+  std::optional<Landing> landing;
+  bool in_step = false;
+  bool ended = false;
+  bool counted_cache = false;  // the first look into the prefix cache is what the timings report
+
+  Instant arrived;
+  Instant expires;
+  DecodeTimings timings;
+
+  // Leading blocks that a peer may fill.
+  uint32_t remote_blocks() const { return SharableBlocks(sequence.tokens().size()); }
+  // Everything that can be filled by others is there, or this worker fills the rest.
+  bool schedulable() const { return lease.state() == FillState::kSelf && !ended && !in_step; }
+};
+
+}  // namespace tandem

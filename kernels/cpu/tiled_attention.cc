@@ -1,0 +1,137 @@
+#include "kernels/cpu/tiled_attention.h"
+
+#include <algorithm>
+
+namespace tandem {
+namespace {
+
+// Rows of a tile: enough to pay for widening a block of keys and values, few enough that their
+// states stay in L1.
+constexpr int kTileRows = 8;
+// With fewer tiles than this for each thread, splits are shared out too.
+constexpr int kTilesPerThread = 4;
+// Bounds the memory for shared-out splits, 64 MB; a step that needs more runs by tiles.
+constexpr int64_t kMaxStateFloats = int64_t{16} << 20;
+
+}  // namespace
+
+void TiledAttention::Bind(const StepState& step) {
+  const int head_dim = step.cache().layout.head_dim;
+  tile_state_floats_ = int64_t{kTileRows} * step.group_size() * avx2::StateFloats(head_dim);
+  split_scratch_floats_ = avx2::SplitScratchFloats(head_dim, kTileRows, step.group_size());
+  scratch_.resize(parallel_.num_threads());
+  for (auto& scratch : scratch_) scratch.resize(split_scratch_floats_ + 2 * tile_state_floats_);
+}
+
+void TiledAttention::Plan(const StepState& step) {
+  tiles_.clear();
+  split_tasks_.clear();
+  for (int row = 0; row < step.rows(); ++row) {
+    if (!tiles_.empty()) {
+      Tile& last = tiles_.back();
+      if (last.rows < kTileRows && step.sequence(row) == step.sequence(last.first_row) &&
+          step.position(row) == last.first_position + last.rows) {
+        ++last.rows;
+        continue;
+      }
+    }
+    tiles_.push_back({.first_row = row, .rows = 1, .first_position = step.position(row)});
+  }
+  const int kv_heads = step.cache().layout.kv_heads;
+  int64_t state_floats = 0;
+  int64_t num_splits = 0;
+  for (Tile& tile : tiles_) {
+    tile.splits = (tile.first_position + tile.rows - 1) / avx2::kSplitTokens + 1;
+    tile.first_state = state_floats;
+    num_splits += tile.splits;
+    state_floats += int64_t{tile.splits} * kv_heads * tile.rows * step.group_size() *
+                    avx2::StateFloats(step.cache().layout.head_dim);
+  }
+  const auto num_tiles = static_cast<int64_t>(tiles_.size());
+  if (parallel_.num_threads() == 1 || num_splits == num_tiles ||
+      num_tiles * kv_heads >= int64_t{kTilesPerThread} * parallel_.num_threads() ||
+      state_floats > kMaxStateFloats) {
+    return;
+  }
+  for (int tile = 0; tile < num_tiles; ++tile) {
+    for (int split = 0; split < tiles_[tile].splits; ++split) {
+      split_tasks_.push_back({tile, split});
+    }
+  }
+  if (static_cast<int64_t>(states_.size()) < state_floats) states_.resize(state_floats);
+}
+
+void TiledAttention::Run(const StepState& step, int layer, const float* q, float* out) {
+  if (split_tasks_.empty()) {
+    RunTiles(step, layer, q, out);
+  } else {
+    RunSplits(step, layer, q, out);
+  }
+}
+
+avx2::AttentionTile TiledAttention::Describe(const StepState& step, int layer, const Tile& tile,
+                                             int kv_head, const float* q) const {
+  const KvLayout& layout = step.cache().layout;
+  return {.q = q + int64_t{tile.first_row} * step.query_dim() +
+               int64_t{kv_head} * step.group_size() * layout.head_dim,
+          .q_stride = step.query_dim(),
+          .rows = tile.rows,
+          .first_position = tile.first_position,
+          .group = step.group_size(),
+          .head_dim = layout.head_dim,
+          .scale = step.config().scale,
+          .half = layout.type == KvType::kF16,
+          .keys = step.Keys(layer, 0, kv_head),
+          .block_stride = layout.block_stride,
+          .value_offset = layout.value_offset,
+          .table = step.table(tile.first_row)};
+}
+
+void TiledAttention::RunTiles(const StepState& step, int layer, const float* q, float* out) {
+  const int kv_heads = step.cache().layout.kv_heads;
+  const int num_tiles = static_cast<int>(tiles_.size());
+  parallel_.Run(num_tiles * kv_heads, [&](int task, int thread) {
+    // Last tiles first: in a chunk they have the longest context, and a long task at the end would
+    // leave threads idle.
+    const Tile& tile = tiles_[num_tiles - 1 - task / kv_heads];
+    const auto view = Describe(step, layer, tile, task % kv_heads, q);
+    float* scratch = scratch_[thread].data();
+    float* states = scratch + split_scratch_floats_;
+    float* total = states + tile_state_floats_;
+    for (int split = 0; split < tile.splits; ++split) {
+      avx2::AttendSplit(view, split, scratch, states);
+      avx2::MergeSplit(view, split, states, total);
+    }
+    avx2::FinishTile(view, total, out + (view.q - q));
+  });
+}
+
+void TiledAttention::RunSplits(const StepState& step, int layer, const float* q, float* out) {
+  const int kv_heads = step.cache().layout.kv_heads;
+  parallel_.Run(static_cast<int>(split_tasks_.size()) * kv_heads, [&](int task, int thread) {
+    const SplitTask& item = split_tasks_[task / kv_heads];
+    const Tile& tile = tiles_[item.tile];
+    const int kv_head = task % kv_heads;
+    avx2::AttendSplit(Describe(step, layer, tile, kv_head, q), item.split, scratch_[thread].data(),
+                      SplitStates(step, tile, kv_head, item.split));
+  });
+  for (const Tile& tile : tiles_) {
+    for (int kv_head = 0; kv_head < kv_heads; ++kv_head) {
+      const auto view = Describe(step, layer, tile, kv_head, q);
+      float* total = scratch_[0].data() + split_scratch_floats_;
+      for (int split = 0; split < tile.splits; ++split) {
+        avx2::MergeSplit(view, split, SplitStates(step, tile, kv_head, split), total);
+      }
+      avx2::FinishTile(view, total, out + (view.q - q));
+    }
+  }
+}
+
+float* TiledAttention::SplitStates(const StepState& step, const Tile& tile, int kv_head,
+                                   int split) {
+  const int64_t each =
+      int64_t{tile.rows} * step.group_size() * avx2::StateFloats(step.cache().layout.head_dim);
+  return states_.data() + tile.first_state + (int64_t{kv_head} * tile.splits + split) * each;
+}
+
+}  // namespace tandem

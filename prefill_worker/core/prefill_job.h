@@ -1,0 +1,63 @@
+// One prompt that this worker computes and pushes: its blocks, how far computing and pushing have come, and the grant it
+// pushes under. State only; PrefillCore moves it.
+//
+//   queued ─▶ running (blocks held, offered) ─▶ granted ─▶ ended ─▶ gone
+//      └──────────────────┴─────────────────────────────────▲   (revoked, abandoned, cancelled, refused)
+//
+// An ended job is unschedulable at once and reported; its blocks are freed when no step and no push uses them any more.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/engine/sequence.h"
+#include "common/engine/step.h"
+#include "common/protocol/peer_messages.h"
+#include "common/protocol/router_messages.h"
+#include "prefill_worker/core/segment_plan.h"
+
+namespace tandem {
+
+// What the decode worker granted, and what was sent under it.
+struct PushState {
+  GrantId grant;
+  ReceiverRuns runs;
+  uint32_t acked_blocks = 0;  // of those wanted
+};
+
+struct PrefillJobState {
+  SequenceKey key;
+  SessionId session;
+  PrefillJob request;  // its tokens moved into `sequence`
+  Sequence sequence;
+  uint32_t target_blocks = 0;  // full blocks to compute
+  uint32_t cached_tokens = 0;  // of them found in the prefix cache
+
+  bool running = false;
+  bool ended = false;
+  KvLease displaced;  // blocks of ours whose content was indexed already; still read by steps or pushes
+  std::optional<PushState> push;
+  uint32_t steps_in_flight = 0;
+  uint32_t pushes_in_flight = 0;
+  uint64_t pushed_bytes = 0;
+
+  Instant arrived;
+  Instant started;
+  Instant computed;                 // when the last step ended
+  Instant push_deadline = kNever;   // no acknowledgement by then: the decode worker is lost
+  Instant expires;
+
+  uint32_t computed_blocks() const { return sequence.landed() / kBlockTokens; }
+  bool wants_compute() const {
+    return running && !ended && sequence.scheduled() < target_blocks * kBlockTokens;
+  }
+  bool in_use() const { return steps_in_flight > 0 || pushes_in_flight > 0; }
+  bool fully_acked() const {
+    return push && push->runs.first_block + push->acked_blocks >= target_blocks;
+  }
+};
+
+}  // namespace tandem

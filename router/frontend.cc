@@ -1,0 +1,183 @@
+#include "router/frontend.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/config/version.h"
+#include "common/text/detokenizer.h"
+
+namespace tandem {
+namespace {
+
+// Bodies waiting for the text thread; a body is bounded by the HTTP server.
+constexpr size_t kMaxTextWork = 1024;
+
+ApiError Overloaded() { return {503, "the router is overloaded", "", std::chrono::seconds(1)}; }
+
+ApiError NotReady() { return {503, "no decode worker is ready", "", std::chrono::seconds(1)}; }
+
+HttpResponse Text(int status, std::string body) {
+  return {status, "text/plain; charset=utf-8", {}, std::move(body)};
+}
+
+HttpResponse Json(std::string body) { return {200, "application/json", {}, std::move(body)}; }
+
+bool Is(absl::string_view path, absl::string_view a, absl::string_view b) {
+  return path == a || path == b;
+}
+
+bool IsGetPath(absl::string_view path) {
+  for (absl::string_view known : {"/v1/models", "/health", "/live", "/livez", "/ready", "/readyz",
+                                  "/metrics", "/version", "/ping"}) {
+    if (path == known) return true;
+  }
+  return absl::StartsWith(path, "/v1/models/");
+}
+
+bool IsPostPath(absl::string_view path) {
+  for (absl::string_view known :
+       {"/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize"}) {
+    if (path == known) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Frontend::Frontend(const ServingContext& context, const MetricsRegistry& registry,
+                   uint32_t fallback_model_len)
+    : context_(context),
+      registry_(registry),
+      fallback_model_len_(fallback_model_len),
+      text_queue_(kMaxTextWork),
+      text_thread_("router-text", [this] {
+        while (!text_queue_.closed()) {
+          for (const auto& work : text_queue_.PopAll(kNever)) work();
+        }
+      }) {}
+
+void Frontend::Stop() {
+  text_queue_.Close();
+  text_thread_.Join();
+}
+
+void Frontend::Handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  const bool get = request.method == "GET" || request.method == "HEAD";
+  const bool known = IsGetPath(request.path) || IsPostPath(request.path);
+  if (known && get == IsPostPath(request.path)) {
+    HttpResponse response =
+        ErrorResponse({405, absl::StrCat(request.path, " does not take ", request.method), "", {}});
+    response.headers = {{"Allow", IsPostPath(request.path) ? "POST" : "GET, HEAD"}};
+    CountAnswer(context_.metrics, Endpoint::kOther, 405);
+    return writer->Respond(std::move(response));
+  }
+  if (!get && request.method != "POST" && known) {
+    CountAnswer(context_.metrics, Endpoint::kOther, 405);
+    return writer->Respond(ErrorResponse(
+        {405, absl::StrCat(request.path, " does not take ", request.method), "", {}}));
+  }
+  if (request.path == "/v1/completions") {
+    return Generate(ApiKind::kCompletion, std::move(request), std::move(writer));
+  }
+  if (request.path == "/v1/chat/completions") {
+    return Generate(ApiKind::kChat, std::move(request), std::move(writer));
+  }
+  if (request.path == "/tokenize" || request.path == "/detokenize") {
+    const bool reverse = request.path == "/detokenize";
+    return Tokenize(reverse, std::move(request), std::move(writer));
+  }
+  HttpResponse response = Simple(request);
+  CountAnswer(context_.metrics, Endpoint::kOther, response.status);
+  writer->Respond(std::move(response));
+}
+
+HttpResponse Frontend::Simple(const HttpRequest& request) const {
+  const std::string& path = request.path;
+  const bool ready = context_.core->ready() && !draining_;
+  if (Is(path, "/live", "/livez")) return Text(200, "ok\n");
+  if (Is(path, "/ready", "/readyz")) {
+    return ready ? Text(200, "ok\n") : ErrorResponse(NotReady());
+  }
+  if (Is(path, "/health", "/ping")) {
+    return ready ? Text(200, "") : ErrorResponse(NotReady());
+  }
+  if (path == "/metrics") return {200, kMetricsContentType, {}, registry_.RenderMetrics()};
+  if (path == "/version") return Json(VersionBody(kVersion));
+  if (path == "/v1/models") {
+    return Json(ModelsBody(context_.model_name, context_.started_at, MaxModelLen()));
+  }
+  absl::string_view model = path;
+  if (absl::ConsumePrefix(&model, "/v1/models/")) {
+    if (model != context_.model_name) {
+      return ErrorResponse({404, absl::StrCat("there is no model '", model, "'"), "model", {}});
+    }
+    return Json(ModelBody(context_.model_name, context_.started_at, MaxModelLen()));
+  }
+  return ErrorResponse({404, absl::StrCat("there is nothing at ", path), "", {}});
+}
+
+void Frontend::Generate(ApiKind kind, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  const Endpoint endpoint =
+      kind == ApiKind::kChat ? Endpoint::kChatCompletions : Endpoint::kCompletions;
+  auto served =
+      std::make_shared<ServedRequest>(context_, request.request_id, SystemClock().Now(), writer);
+  writer->OnGone([served] { served->OnClientGone(); });
+  if (draining_) return served->Fail({503, "the router is shutting down", "", {}}, endpoint);
+  auto work = [this, kind, endpoint, served, writer, body = std::move(request.body)] {
+    const auto fail = [&](const ApiError& error) {
+      writer->Post([served, error, endpoint] { served->Fail(error, endpoint); });
+    };
+    Parsed<CompletionRequest> parsed =
+        ParseCompletionRequest(kind, body, context_.text->tokenizer.vocab_size());
+    if (!parsed.ok()) return fail(parsed.error());
+    CompletionRequest& completion = parsed.value();
+    if (completion.model.has_value() && *completion.model != context_.model_name) {
+      return fail({404,
+                   absl::StrCat("there is no model '", *completion.model, "'; this is '",
+                                context_.model_name, "'"),
+                   "model",
+                   {}});
+    }
+    Parsed<PreparedRequest> prepared = PrepareRequest(completion, *context_.text, MaxModelLen());
+    if (!prepared.ok()) return fail(prepared.error());
+    writer->Post([served, completion = std::move(completion),
+                  prepared = std::move(prepared.value())] { served->Start(completion, prepared); });
+  };
+  if (!OnTextThread(std::move(work))) served->Fail(Overloaded(), endpoint);
+}
+
+void Frontend::Tokenize(bool reverse, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  auto work = [this, reverse, writer, body = std::move(request.body)] {
+    HttpResponse response;
+    if (reverse) {
+      auto tokens = ParseDetokenizeRequest(body, context_.text->tokenizer.vocab_size());
+      response = tokens.ok()
+                     ? Json(DetokenizeBody(Decode(context_.text->tokenizer, tokens.value(), false)))
+                     : ErrorResponse(tokens.error());
+    } else {
+      auto parsed = ParseTokenizeRequest(body);
+      auto tokens = parsed.ok() ? tandem::Tokenize(parsed.value(), *context_.text)
+                                : Parsed<std::vector<TokenId>>(parsed.error());
+      response = tokens.ok() ? Json(TokenizeBody(tokens.value(), MaxModelLen()))
+                             : ErrorResponse(tokens.error());
+    }
+    writer->Post([this, writer, response = std::move(response)] {
+      CountAnswer(context_.metrics, Endpoint::kOther, response.status);
+      writer->Respond(response);
+    });
+  };
+  if (!OnTextThread(std::move(work))) writer->Respond(ErrorResponse(Overloaded()));
+}
+
+bool Frontend::OnTextThread(std::function<void()> work) {
+  return text_queue_.TryPush(std::move(work));
+}
+
+uint32_t Frontend::MaxModelLen() const {
+  const uint32_t longest = context_.core->max_model_len();
+  return longest != 0 ? longest : fallback_model_len_;
+}
+
+}  // namespace tandem

@@ -1,0 +1,92 @@
+// HttpServer speaks HTTP/1.1 on one port and hands complete requests to a handler, which answers
+// through a ResponseWriter: whole, or as a stream of pieces.
+//
+// Thread rule: each connection is a strand on the server's own I/O threads. Everything that a
+// handler or a callback is given runs on its connection's strand and must not block.
+// ResponseWriter::Post may be called from any thread, its other methods on the strand only. Bounds:
+// header and body size, time to send them, idle time, unsent bytes of a stream and the time they
+// may take; a client beyond them loses its connection and nobody else waits for it. Not for: TLS,
+// HTTP/2, WebSocket.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+
+namespace tandem {
+
+struct HttpRequest {
+  std::string method;
+  std::string path;        // as sent, without the query
+  std::string request_id;  // the client's X-Request-Id, or one drawn here; the answer carries it
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;  // further ones
+  std::string body;
+};
+
+// One answer to one request. A writer that is dropped unanswered closes its connection.
+class ResponseWriter {
+ public:
+  virtual ~ResponseWriter() = default;
+
+  // Runs `work` on the strand, even when the client has gone, unless the server has been shut down.
+  // From any thread; the server must still exist.
+  virtual void Post(std::function<void()> work) = 0;
+
+  // Called at most once, on the strand, when the client went away, or was too slow, before the
+  // answer was complete. What is written afterwards is dropped.
+  virtual void OnGone(std::function<void()> callback) = 0;
+
+  virtual void Respond(HttpResponse response) = 0;
+
+  // The head of `response` (its body is ignored), then pieces, then the end.
+  virtual void StartStream(HttpResponse response) = 0;
+  virtual void Write(std::string bytes) = 0;
+  virtual void EndStream() = 0;
+};
+
+// Called on a connection's strand; may answer at once or later.
+using HttpHandler = std::function<void(HttpRequest, std::shared_ptr<ResponseWriter>)>;
+
+struct HttpServerOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;
+  uint32_t io_threads = 1;
+  uint32_t max_connections = 4096;
+  size_t max_header_bytes = 32 << 10;
+  uint64_t max_body_bytes = 4 << 20;
+  Duration idle_limit = std::chrono::seconds(75);   // between requests, the next header included
+  Duration body_limit = std::chrono::seconds(60);   // from the header to the last byte of the body
+  Duration write_limit = std::chrono::seconds(30);  // without one piece of output leaving
+  size_t max_unsent_bytes = 256 << 10;              // of a stream
+  // The JSON body of an answer to a request that cannot be read.
+  std::function<std::string(int status, const std::string& reason)> refusal_body;
+};
+
+class HttpServer {
+ public:
+  // Binds and begins to serve. UNAVAILABLE when the address is in use or cannot be bound.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options,
+                                                           HttpHandler handler);
+  virtual ~HttpServer() = default;  // as Shutdown with no patience
+
+  virtual uint16_t port() const = 0;
+
+  // Accepts no more, closes idle connections, lets answers in progress complete until `patience`
+  // has passed, then closes the rest. Returns when all threads have ended. Idempotent.
+  virtual void Shutdown(Duration patience) = 0;
+};
+
+}  // namespace tandem

@@ -1,0 +1,227 @@
+#include "router/served_request.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "common/telemetry/log.h"
+
+namespace tandem {
+namespace {
+
+ErrorType TypeOf(int status) {
+  switch (status) {
+    case 429:
+      return ErrorType::kOverload;
+    case 503:
+      return ErrorType::kOverload;
+    case 504:
+      return ErrorType::kTimeout;
+    case 500:
+      return ErrorType::kWorker;
+    default:
+      return status < 500 ? ErrorType::kValidation : ErrorType::kInternal;
+  }
+}
+
+}  // namespace
+
+HttpResponse ErrorResponse(const ApiError& error) {
+  HttpResponse response;
+  response.status = error.status;
+  response.body = ErrorBody(error);
+  if (error.retry_after > Duration::zero()) {
+    const double seconds = std::ceil(ToSeconds(error.retry_after));
+    response.headers = {
+        {"Retry-After", absl::StrCat(static_cast<int64_t>(seconds))},
+        {"retry-after-ms", absl::StrCat(static_cast<int64_t>(ToMilliseconds(error.retry_after)))}};
+  }
+  return response;
+}
+
+void CountAnswer(RouterMetrics* metrics, Endpoint endpoint, int status) {
+  const StatusClass status_class = status < 400   ? StatusClass::k2xx
+                                   : status < 500 ? StatusClass::k4xx
+                                                  : StatusClass::k5xx;
+  metrics->requests[endpoint][status_class].Add();
+  if (status >= 400) metrics->errors[TypeOf(status)].Add();
+}
+
+// Carries one choice's events from the core thread to the strand.
+class ServedRequest::ChoiceListener : public StreamListener {
+ public:
+  ChoiceListener(std::shared_ptr<ServedRequest> request, size_t choice)
+      : request_(std::move(request)), choice_(choice) {}
+  void OnTokens(EmitTokens tokens) override {
+    request_->writer_->Post([request = request_, choice = choice_, tokens = std::move(tokens)] {
+      request->OnTokens(choice, tokens);
+    });
+  }
+  void OnEnd(EndStream end) override {
+    request_->writer_->Post([request = request_, choice = choice_, end = std::move(end)] {
+      request->OnEnd(choice, end);
+    });
+  }
+
+ private:
+  const std::shared_ptr<ServedRequest> request_;
+  const size_t choice_;
+};
+
+ServedRequest::ServedRequest(const ServingContext& context, std::string trace_id, Instant arrived,
+                             std::shared_ptr<ResponseWriter> writer)
+    : context_(context),
+      trace_id_(std::move(trace_id)),
+      arrived_(arrived),
+      writer_(std::move(writer)) {}
+
+void ServedRequest::Start(const CompletionRequest& request, PreparedRequest prepared) {
+  if (client_gone_) return;
+  const bool chat = request.kind == ApiKind::kChat;
+  endpoint_ = chat ? Endpoint::kChatCompletions : Endpoint::kCompletions;
+  std::vector<uint32_t> lengths;
+  for (const auto& prompt : prepared.prompts)
+    lengths.push_back(static_cast<uint32_t>(prompt.size()));
+  AnswerIdentity identity{.kind = request.kind,
+                          .id = absl::StrFormat("%s-%016x%016x", chat ? "chatcmpl" : "cmpl",
+                                                context_.random_bits(), context_.random_bits()),
+                          .model = context_.model_name,
+                          .created = absl::ToUnixSeconds(absl::Now())};
+  stream_ = std::make_unique<CompletionStream>(std::move(identity), AnswerOptions::From(request),
+                                               lengths, context_.text->tokenizer);
+  const Instant deadline = arrived_ + context_.request_timeout;
+  ended_.assign(prepared.prompts.size(), false);
+  for (size_t i = 0; i < prepared.prompts.size(); ++i) {
+    SubmitEvent event{.request = RequestId(context_.random_bits()),
+                      .trace_id = trace_id_,
+                      .prompt = std::move(prepared.prompts[i]),
+                      .sampling = std::move(prepared.sampling[i]),
+                      .cache_salt = request.cache_salt,
+                      .deadline = deadline};
+    if (!request.seed.has_value()) event.sampling.seed = context_.random_bits();
+    requests_.push_back(event.request);
+    if (!context_.core->Submit(std::move(event),
+                               std::make_shared<ChoiceListener>(shared_from_this(), i))) {
+      for (size_t j = i; j < ended_.size(); ++j) ended_[j] = true;
+      CancelOthers(i);
+      return Fail({503, "the router is overloaded", "", std::chrono::seconds(1)}, endpoint_);
+    }
+  }
+}
+
+void ServedRequest::Fail(const ApiError& error, Endpoint endpoint) {
+  if (std::exchange(over_, true)) return;
+  endpoint_ = endpoint;
+  if (!client_gone_) writer_->Respond(ErrorResponse(error));
+  CountAnswer(context_.metrics, endpoint_, error.status);
+  Log(Level::kInfo, "request refused",
+      {{"request", trace_id_}, {"status", error.status}, {"reason", error.message}});
+}
+
+void ServedRequest::OnClientGone() {
+  client_gone_ = true;
+  if (over_ || stream_ == nullptr) return;
+  CancelOthers(ended_.size());
+}
+
+void ServedRequest::OnTokens(size_t choice, const EmitTokens& tokens) {
+  if (over_ || client_gone_) return;
+  const Instant now = SystemClock().Now();
+  if (!last_tokens_at_.has_value()) {
+    context_.metrics->ttft.Observe(ToSeconds(now - arrived_));
+  } else if (!tokens.tokens.empty()) {
+    context_.metrics->itl.Observe(ToSeconds(now - *last_tokens_at_) / tokens.tokens.size());
+  }
+  last_tokens_at_ = now;
+  CompletionStream::Output output = stream_->OnTokens(choice, tokens.tokens, tokens.logprobs);
+  if (!output.bytes.empty()) Write(std::move(output.bytes));
+  if (output.stop_matched) context_.core->StopMatched(requests_[choice]);
+}
+
+void ServedRequest::OnEnd(size_t choice, const EndStream& end) {
+  ended_[choice] = true;
+  if (over_) return;
+  const bool cancelled = end.error.has_value() && end.error->kind == StreamErrorKind::kCancelled;
+  CompletionStream::Output output = stream_->OnEnd(choice, end);
+  if (!stream_->done()) {
+    if (!client_gone_ && !output.bytes.empty()) Write(std::move(output.bytes));
+    return;
+  }
+  over_ = true;
+  CancelOthers(choice);
+  if (client_gone_ || cancelled) {
+    context_.metrics->cancelled.Add();
+    return LogEnd(499, "cancelled");
+  }
+  int status = 200;
+  if (stream_->error().has_value() && !stream_->started()) {
+    status = stream_->error()->status;
+    writer_->Respond(ErrorResponse(*stream_->error()));
+  } else if (stream_->streamed()) {
+    Write(std::move(output.bytes));
+    writer_->EndStream();
+    if (stream_->error().has_value()) {
+      context_.metrics->errors[TypeOf(stream_->error()->status)].Add();
+    }
+  } else {
+    HttpResponse response;
+    response.body = std::move(output.bytes);
+    writer_->Respond(std::move(response));
+  }
+  CountAnswer(context_.metrics, endpoint_, status);
+  context_.metrics->e2e.Observe(ToSeconds(SystemClock().Now() - arrived_));
+  LogEnd(status, stream_->finish_reason());
+}
+
+void ServedRequest::Write(std::string bytes) {
+  if (!stream_->streamed()) return;
+  if (!std::exchange(head_sent_, true)) {
+    HttpResponse head;
+    head.content_type = "text/event-stream; charset=utf-8";
+    head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+    writer_->StartStream(std::move(head));
+  }
+  writer_->Write(std::move(bytes));
+}
+
+void ServedRequest::CancelOthers(size_t choice) {
+  for (size_t i = 0; i < ended_.size(); ++i) {
+    if (i != choice && !ended_[i]) context_.core->ClientGone(requests_[i]);
+  }
+}
+
+void ServedRequest::LogEnd(int status, absl::string_view finish) {
+  const RequestTimings& t = stream_->timings();
+  const Usage usage = stream_->usage();
+  context_.metrics->queue_wait.Observe(ToSeconds(t.queued));
+  context_.metrics->tokens[RouterTokens::kPrompt].Add(usage.prompt_tokens);
+  context_.metrics->tokens[RouterTokens::kPromptCached].Add(usage.cached_tokens);
+  context_.metrics->tokens[RouterTokens::kGenerated].Add(usage.completion_tokens);
+  Log(Level::kInfo, "request done",
+      {{"request", trace_id_},
+       {"id", stream_->identity().id},
+       {"status", status},
+       {"finish", std::string(finish)},
+       {"error", stream_->error().has_value() ? stream_->error()->message : std::string()},
+       {"prompt_tokens", usage.prompt_tokens},
+       {"completion_tokens", usage.completion_tokens},
+       {"cached_tokens", t.cached_tokens},
+       {"pushed_tokens", t.pushed_tokens},
+       {"computed_tokens", t.computed_tokens},
+       {"pushed_bytes", t.pushed_bytes},
+       {"decode_workers", t.epochs},
+       {"prefill_workers", t.attempts},
+       {"queue_ms", ToMilliseconds(t.queued)},
+       {"route_ms", ToMilliseconds(t.route)},
+       {"prefill_ms", ToMilliseconds(t.prefill_queued + t.prefill)},
+       {"push_ms", ToMilliseconds(t.push)},
+       {"landed_ms", ToMilliseconds(t.landed)},
+       {"first_token_ms", ToMilliseconds(t.first_token)},
+       {"total_ms", ToMilliseconds(t.total)},
+       {"tokens_per_second", t.tokens_per_second}});
+}
+
+}  // namespace tandem

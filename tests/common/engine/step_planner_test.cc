@@ -1,0 +1,167 @@
+#include "common/engine/step_planner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "common/kv/block_size.h"
+
+namespace tandem {
+namespace {
+
+using testing::ElementsAre;
+
+RunnableSequence Runnable(uint64_t key, uint32_t computed, uint32_t total) {
+  return {.key = SequenceKey(key), .computed = computed, .total = total, .age_rank = key};
+}
+
+PlannedPart Part(uint64_t key, uint32_t start, uint32_t count, bool sample) {
+  return {.key = SequenceKey(key), .start = start, .count = count, .sample = sample};
+}
+
+constexpr StepLimits kLimits = {
+    .max_batch_tokens = 100, .max_prefill_tokens = 64, .max_sequences = 8};
+
+TEST(PlanStepTest, NothingRunnableGivesAnEmptyPlan) { EXPECT_TRUE(PlanStep({}, kLimits).empty()); }
+
+TEST(PlanStepTest, DecodingSequencesComeFirstThenTailsThenLongWork) {
+  EXPECT_THAT(PlanStep({Runnable(1, 0, 40), Runnable(2, 16, 20), Runnable(3, 9, 10)}, kLimits),
+              ElementsAre(Part(3, 9, 1, true), Part(2, 16, 4, true), Part(1, 0, 40, true)));
+}
+
+TEST(PlanStepTest, WithinAClassTheOldestComesFirst) {
+  EXPECT_THAT(PlanStep({Runnable(3, 9, 10), Runnable(1, 20, 21), Runnable(2, 5, 6)}, kLimits),
+              ElementsAre(Part(1, 20, 1, true), Part(2, 5, 1, true), Part(3, 9, 1, true)));
+}
+
+TEST(PlanStepTest, LongWorkIsBoundedPerStepAndSampledAtItsEnd) {
+  EXPECT_THAT(PlanStep({Runnable(1, 0, 100)}, kLimits), ElementsAre(Part(1, 0, 64, false)));
+  EXPECT_THAT(PlanStep({Runnable(1, 64, 100)}, kLimits), ElementsAre(Part(1, 64, 36, true)));
+}
+
+TEST(PlanStepTest, ACutFallsOnABlockEnd) {
+  EXPECT_THAT(PlanStep({Runnable(1, 10, 200)}, kLimits), ElementsAre(Part(1, 10, 54, false)));
+}
+
+TEST(PlanStepTest, ACutInsideABlockStillMakesProgress) {
+  const StepLimits small = {.max_batch_tokens = 3, .max_prefill_tokens = 3, .max_sequences = 1};
+  EXPECT_THAT(PlanStep({Runnable(1, 17, 200)}, small), ElementsAre(Part(1, 17, 3, false)));
+}
+
+TEST(PlanStepTest, PrefillIsSharedOldestFirst) {
+  EXPECT_THAT(PlanStep({Runnable(1, 0, 40), Runnable(2, 0, 40)}, kLimits),
+              ElementsAre(Part(1, 0, 40, true), Part(2, 0, 16, false)));
+}
+
+TEST(PlanStepTest, PrefillWorkersSampleNothing) {
+  RunnableSequence job = Runnable(1, 0, 32);
+  job.samples = false;
+  EXPECT_THAT(PlanStep({job}, kLimits), ElementsAre(Part(1, 0, 32, false)));
+}
+
+TEST(PlanStepTest, TheOldestIsPlannedWhateverComesBeforeIt) {
+  std::vector<RunnableSequence> runnable = {Runnable(1, 0, 1000)};
+  for (uint64_t key = 2; key < 300; ++key) runnable.push_back(Runnable(key, 50, 51));
+  const auto plan = PlanStep(runnable, kLimits);
+  EXPECT_EQ(plan.size(), 8u);
+  EXPECT_EQ(plan.back().key, SequenceKey(1));
+  EXPECT_GE(plan.back().count, kBlockTokens);
+}
+
+TEST(PlanStepTest, ASequenceWithNothingMissingDies) {
+  EXPECT_DEATH(PlanStep({Runnable(1, 5, 5)}, kLimits), "CHECK failed");
+}
+
+class RandomPlans : public testing::Test {
+ protected:
+  // In [1, most].
+  uint32_t UpTo(uint32_t most) { return static_cast<uint32_t>(1 + random_() % most); }
+  StepLimits Limits() {
+    return {
+        .max_batch_tokens = UpTo(200), .max_prefill_tokens = UpTo(100), .max_sequences = UpTo(20)};
+  }
+  RunnableSequence Sequence(uint64_t key) {
+    const uint32_t computed = UpTo(100);
+    const uint32_t missing = random_() % 2 == 0 ? 1 : UpTo(300);
+    return Runnable(key, computed, computed + missing);
+  }
+
+  std::mt19937 random_{1};
+};
+
+TEST_F(RandomPlans, KeepTheLimitsAndTheRules) {
+  for (int round = 0; round < 3000; ++round) {
+    const StepLimits limits = Limits();
+    std::map<SequenceKey, RunnableSequence> by_key;
+    std::vector<RunnableSequence> runnable;
+    const uint64_t n = 1 + random_() % 40;
+    for (uint64_t key = 1; key <= n; ++key) {
+      runnable.push_back(Sequence(key));
+      by_key[SequenceKey(key)] = runnable.back();
+    }
+    std::shuffle(runnable.begin(), runnable.end(), random_);
+    const auto plan = PlanStep(runnable, limits);
+
+    uint32_t tokens = 0;
+    uint32_t prefill = 0;
+    uint32_t decoding = 0;
+    std::map<SequenceKey, int> seen;
+    for (const PlannedPart& part : plan) {
+      const RunnableSequence& s = by_key.at(part.key);
+      ASSERT_EQ(++seen[part.key], 1);
+      ASSERT_EQ(part.start, s.computed);
+      ASSERT_GE(part.count, 1u);
+      ASSERT_LE(part.start + part.count, s.total);
+      ASSERT_EQ(part.sample, part.start + part.count == s.total);
+      tokens += part.count;
+      const bool decodes = s.total - s.computed == 1;
+      decoding += decodes;
+      if (!decodes) prefill += part.count;
+    }
+    ASSERT_LE(tokens, limits.max_batch_tokens);
+    ASSERT_LE(prefill, limits.max_prefill_tokens);
+    ASSERT_LE(plan.size(), limits.max_sequences);
+    ASSERT_TRUE(seen.contains(SequenceKey(1))) << "the oldest was left out";
+    // All decoding sequences are there when they fit beside the oldest's share.
+    const auto all_decoding = static_cast<uint32_t>(
+        std::count_if(runnable.begin(), runnable.end(),
+                      [](const RunnableSequence& s) { return s.total - s.computed == 1; }));
+    if (all_decoding < limits.max_sequences &&
+        all_decoding + kBlockTokens <= limits.max_batch_tokens) {
+      ASSERT_EQ(decoding, all_decoding);
+    }
+    // The order of the input does not matter.
+    std::shuffle(runnable.begin(), runnable.end(), random_);
+    ASSERT_EQ(PlanStep(runnable, limits), plan);
+  }
+}
+
+TEST_F(RandomPlans, EverySequenceFinishesWhileNewOnesKeepArriving) {
+  for (int round = 0; round < 8; ++round) {
+    const StepLimits limits = Limits();
+    std::map<uint64_t, RunnableSequence> waiting;  // by age
+    uint64_t next_key = 1;
+    uint64_t finished_up_to = 0;  // all older ones are gone
+    for (int step = 0; step < 5000; ++step) {
+      for (int i = 0; i < 3 && waiting.size() < 100; ++i, ++next_key) {
+        waiting[next_key] = Sequence(next_key);
+      }
+      std::vector<RunnableSequence> runnable;
+      for (const auto& [key, s] : waiting) runnable.push_back(s);
+      for (const PlannedPart& part : PlanStep(runnable, limits)) {
+        RunnableSequence& s = waiting.at(part.key.value());
+        s.computed += part.count;
+        if (s.computed == s.total) waiting.erase(part.key.value());
+      }
+      if (!waiting.empty()) finished_up_to = waiting.begin()->first - 1;
+    }
+    // The oldest gets at least one token a step, and none misses more than 300.
+    EXPECT_GE(finished_up_to, 5000u / 300);
+  }
+}
+
+}  // namespace
+}  // namespace tandem

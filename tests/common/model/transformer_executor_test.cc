@@ -1,0 +1,137 @@
+#include "common/model/transformer_executor.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tests/common/model/model_rig.h"
+#include "tests/common/weights/tiny_model.h"
+
+namespace tandem {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::shared_ptr<const SamplingParams> GreedyParams() {
+  auto params = std::make_shared<SamplingParams>();
+  params->temperature = 0;
+  params->top_logprobs = 1;
+  return params;
+}
+
+StepSequence MakeSequence(uint64_t key, uint32_t start, std::vector<TokenId> tokens,
+                          uint32_t first_block, bool sample) {
+  StepSequence sequence;
+  sequence.key = SequenceKey(key);
+  sequence.start = start;
+  for (uint32_t i = 0; i < 3; ++i) sequence.block_table.push_back(BlockId(first_block + i));
+  sequence.tokens = std::move(tokens);
+  if (sample) {
+    sequence.sample =
+        SampleRequest{.params = GreedyParams(), .choice = 0, .output_index = 0, .banned = {}};
+  }
+  return sequence;
+}
+
+StepPlan MakePlan(std::vector<StepSequence> sequences) {
+  return {.id = StepId(7), .sequences = std::move(sequences), .report_layers = false};
+}
+
+class TransformerExecutorTest : public ::testing::Test {
+ protected:
+  explicit TransformerExecutorTest(GgufWriter writer = TinyModelWriter({}))
+      : file_(ModelFile::Parse(writer.Build()).value()),
+        rig_(MakeRig(*file_, {.threads = 2})),
+        executor_(rig_.transformer.get(), rig_.team.get()) {}
+
+  StepDone Execute(std::vector<StepSequence> sequences) {
+    return executor_.Execute(MakePlan(std::move(sequences)), [](uint32_t) {});
+  }
+
+  std::unique_ptr<ModelFile> file_;
+  ModelRig rig_;
+  TransformerExecutor executor_;
+};
+
+TEST_F(TransformerExecutorTest, SamplesOnlyWhereAskedInPlanOrder) {
+  const StepDone done =
+      Execute({MakeSequence(5, 0, {10, 11, 12}, 0, true), MakeSequence(3, 0, {20, 21}, 3, false),
+               MakeSequence(9, 0, {30}, 6, true)});
+  ASSERT_TRUE(done.status.ok()) << done.status;
+  EXPECT_EQ(done.step, StepId(7));
+  ASSERT_EQ(done.sampled.size(), 2u);
+  EXPECT_EQ(done.sampled[0].key, SequenceKey(5));
+  EXPECT_EQ(done.sampled[1].key, SequenceKey(9));
+}
+
+TEST_F(TransformerExecutorTest, TokenIsDrawnAfterTheSequencesLastToken) {
+  auto alone = PlaceSequences({{10, 11, 12}}, 64);
+  ModelRig other = MakeRig(*file_, {});
+  const std::vector<float> logits = RunInChunks(other, alone, 1, {2})[0].at(2);
+  const TokenId best =
+      static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+
+  // The same, with company, in two steps.
+  ASSERT_TRUE(Execute({MakeSequence(1, 0, {10, 11}, 0, false)}).status.ok());
+  const StepDone done =
+      Execute({MakeSequence(2, 0, {40, 41, 42}, 3, true), MakeSequence(1, 2, {12}, 0, true)});
+  ASSERT_EQ(done.sampled.size(), 2u);
+  EXPECT_EQ(done.sampled[1].token, best);
+  ASSERT_TRUE(done.sampled[1].logprobs.has_value());
+  EXPECT_EQ(done.sampled[1].logprobs->chosen.token, best);
+  EXPECT_EQ(done.sampled[1].logprobs->top.size(), 1u);
+}
+
+TEST_F(TransformerExecutorTest, LayersAreReportedWithReadableKv) {
+  StepPlan plan = MakePlan({MakeSequence(1, 0, MakeTokens(16, 300, 1), 0, false)});
+  plan.report_layers = true;
+  std::vector<uint32_t> layers;
+  const StepDone done = executor_.Execute(plan, [&](uint32_t layer) {
+    layers.push_back(layer);
+    const auto run = rig_.arena->Run(layer, BlockId(0), 1);
+    EXPECT_TRUE(std::any_of(run.begin(), run.end(), [](std::byte b) { return b != std::byte{0}; }));
+  });
+  EXPECT_TRUE(done.status.ok());
+  EXPECT_THAT(layers, ElementsAre(0, 1));
+  EXPECT_THAT(done.sampled, IsEmpty());
+}
+
+TEST_F(TransformerExecutorTest, BannedTokenIsNotChosen) {
+  const TokenId best = Execute({MakeSequence(1, 0, {10}, 0, true)}).sampled[0].token;
+  StepSequence sequence = MakeSequence(1, 0, {10}, 0, true);
+  sequence.sample->banned = {best};
+  EXPECT_NE(Execute({sequence}).sampled[0].token, best);
+}
+
+TEST_F(TransformerExecutorTest, TokenOutsideTheVocabularyFailsTheStep) {
+  const StepDone done = Execute({MakeSequence(1, 0, {100000}, 0, true)});
+  EXPECT_EQ(done.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(done.sampled, IsEmpty());
+}
+
+GgufWriter PoisonedModel() {
+  GgufWriter writer = TinyModelWriter({});
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(writer.tensor("output_norm.weight").data.data(), &nan, sizeof(nan));
+  return writer;
+}
+
+class PoisonedModelTest : public TransformerExecutorTest {
+ protected:
+  PoisonedModelTest() : TransformerExecutorTest(PoisonedModel()) {}
+};
+
+TEST_F(PoisonedModelTest, LogitsThatAreNotNumbersFailTheStepAndNameTheSequence) {
+  const StepDone done =
+      Execute({MakeSequence(5, 0, {10}, 0, false), MakeSequence(8, 0, {11}, 3, true)});
+  EXPECT_EQ(done.status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(done.status.message(), HasSubstr("sequence 8"));
+  EXPECT_THAT(done.sampled, IsEmpty());
+}
+
+}  // namespace
+}  // namespace tandem

@@ -1,0 +1,30 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "common/base/check.h"
+#include "common/transfer/ucx/ucx_transport.h"
+#include "tests/common/transfer/conformance.h"
+
+namespace tandem {
+namespace {
+
+std::unique_ptr<KvTransport> MakeUcx() {
+  absl::StatusOr<std::unique_ptr<UcxTransport>> transport = UcxTransport::Create();
+  TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
+  return *std::move(transport);
+}
+
+}  // namespace
+
+std::pair<std::unique_ptr<KvTransport>, std::unique_ptr<KvTransport>> MakeTransportPair() {
+  return {MakeUcx(), MakeUcx()};
+}
+
+// The environment of the ctest entry chooses the transports.
+const char* ExpectedLane() {
+  const char* lane = std::getenv("TANDEM_TEST_LANE");
+  return lane == nullptr ? "/" : lane;
+}
+
+}  // namespace tandem

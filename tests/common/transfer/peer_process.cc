@@ -1,0 +1,47 @@
+#include "tests/common/transfer/peer_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/check.h"
+
+extern char** environ;
+
+namespace tandem {
+
+PeerProcess::PeerProcess(const std::string& program, const std::string& mode, size_t block_bytes,
+                         uint32_t blocks_per_segment, const std::string& address) {
+  int fds[2];
+  TANDEM_CHECK(pipe2(fds, O_CLOEXEC) == 0);
+  posix_spawn_file_actions_t actions;
+  TANDEM_CHECK(posix_spawn_file_actions_init(&actions) == 0);
+  TANDEM_CHECK(posix_spawn_file_actions_adddup2(&actions, fds[0], 0) == 0);
+  std::string bytes = std::to_string(block_bytes);
+  std::string blocks = std::to_string(blocks_per_segment);
+  std::string path = program, role = mode;
+  char* argv[] = {path.data(), role.data(), bytes.data(), blocks.data(), nullptr};
+  TANDEM_CHECK(posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv, environ) == 0);
+  posix_spawn_file_actions_destroy(&actions);
+  close(fds[0]);
+  TANDEM_CHECK(write(fds[1], address.data(), address.size()) ==
+               static_cast<ssize_t>(address.size()));
+  close(fds[1]);
+}
+
+PeerProcess::~PeerProcess() {
+  if (pid_ < 0) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+void PeerProcess::AwaitExit() {
+  waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+void PeerProcess::Signal(int signal) { TANDEM_CHECK(kill(pid_, signal) == 0); }
+
+}  // namespace tandem

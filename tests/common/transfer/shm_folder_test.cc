@@ -1,0 +1,49 @@
+#include "common/transfer/ucx/shm_folder.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace tandem {
+namespace {
+
+namespace fs = std::filesystem;
+
+void Touch(const std::string& path) { std::ofstream(path) << "bytes"; }
+
+TEST(ShmFolder, FilesRemovedBetweenKeepAndRestoreAreThereAgain) {
+  const std::unique_ptr<ShmFolder> folder = ShmFolder::Create();
+  ASSERT_NE(folder, nullptr);
+  const std::string file = folder->path() + "/ucx_shm_posix_1";
+  Touch(file);
+  folder->Keep();
+  ASSERT_TRUE(fs::remove(file));
+  folder->Restore();
+  EXPECT_TRUE(fs::exists(file));
+  EXPECT_FALSE(fs::exists(file + ".kept"));
+  fs::remove_all(folder->path());
+}
+
+TEST(ShmFolder, OnlyFoldersOfTheDeadAreSweptAndOnlyAfterTheirTime) {
+  const std::unique_ptr<ShmFolder> living = ShmFolder::Create();
+  ASSERT_NE(living, nullptr);
+  // The same process id, but another start time: a process that is gone.
+  const size_t end = living->path().rfind('.');
+  const size_t begin = living->path().rfind('.', end - 1);
+  const std::string dead = living->path().substr(0, begin) + ".1" + living->path().substr(end);
+  ASSERT_EQ(mkdir(dead.c_str(), 0700), 0);
+  Touch(dead + "/ucx_shm_posix_1");
+  ShmFolder::Sweep(std::chrono::seconds(0));  // finds it dead
+  EXPECT_TRUE(fs::exists(dead));
+  ShmFolder::Sweep(std::chrono::hours(1));
+  EXPECT_TRUE(fs::exists(dead));
+  ShmFolder::Sweep(std::chrono::seconds(0));
+  EXPECT_FALSE(fs::exists(dead));
+  EXPECT_TRUE(fs::exists(living->path()));
+  fs::remove_all(living->path());
+}
+
+}  // namespace
+}  // namespace tandem

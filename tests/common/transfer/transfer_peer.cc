@@ -1,0 +1,40 @@
+// The other process of the two-process tests: "transfer_peer push|land|vanish|leave BLOCK_BYTES
+// BLOCKS_PER_SEGMENT". Reads a transfer address from stdin (to its end), connects to it as
+// incarnation 101 and pushes, or lands, until it is killed or the connection ends. With "vanish" it
+// dies once its first bytes are out, without waiting for an answer; with "leave" it exits in good
+// order then.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "common/base/check.h"
+#include "common/transfer/ucx/ucx_transport.h"
+#include "tests/common/transfer/peer_process.h"
+#include "tests/common/transfer/pushing_core.h"
+
+int main(int argc, char** argv) {
+  using namespace tandem;
+  TANDEM_CHECK(argc == 4);
+  std::string address;
+  for (int c = std::getchar(); c != EOF; c = std::getchar())
+    address.push_back(static_cast<char>(c));
+  absl::StatusOr<std::unique_ptr<UcxTransport>> transport = UcxTransport::Create();
+  TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
+  EngineNode node(*std::move(transport), TestOptions(kPeerIncarnation),
+                  std::strtoul(argv[2], nullptr, 10));
+  PushingCore core(&node, std::string(argv[1]) == "push", std::strtoul(argv[3], nullptr, 10));
+  node.Do(ConnectPeer{Incarnation(kTestIncarnation), address});
+  const std::string mode = argv[1];
+  if (mode == "vanish" || mode == "leave") {
+    for (int i = 0; i < 1000; ++i) node.Poll();
+    if (mode == "vanish") _exit(0);
+    return 0;
+  }
+  while (!core.down()) {
+    node.Poll();
+    core.Step();
+  }
+  return 0;
+}
