@@ -1,7 +1,10 @@
 #include "router/frontend.h"
 
+#include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -10,6 +13,22 @@
 
 namespace tandem {
 namespace {
+
+// "%20" becomes a space; what is not two hex digits after a '%' stays as it is.
+std::string PercentDecoded(absl::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && absl::ascii_isxdigit(text[i + 1]) &&
+        absl::ascii_isxdigit(text[i + 2])) {
+      decoded += absl::HexStringToBytes(text.substr(i + 1, 2));
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
+
 
 // Bodies waiting for the text thread; a body is bounded by the HTTP server.
 constexpr size_t kMaxTextWork = 1024;
@@ -110,8 +129,9 @@ HttpResponse Frontend::Simple(const HttpRequest& request) const {
   }
   absl::string_view model = path;
   if (absl::ConsumePrefix(&model, "/v1/models/")) {
-    if (model != context_.model_name) {
-      return ErrorResponse({404, absl::StrCat("there is no model '", model, "'"), "model", {}});
+    const std::string name = PercentDecoded(model);
+    if (name != context_.model_name) {
+      return ErrorResponse({404, absl::StrCat("there is no model '", name, "'"), "model", {}});
     }
     return Json(ModelBody(context_.model_name, context_.started_at, MaxModelLen()));
   }

@@ -1,5 +1,6 @@
 #include "router/router_service.h"
 
+#include <filesystem>
 #include <cstring>
 #include <random>
 #include <utility>
@@ -70,7 +71,9 @@ absl::StatusOr<RouterModel> LoadRouterModel(const RouterConfig& config) {
   }
   return RouterModel{
       .text = {*std::move(tokenizer), std::move(chat_template)},
-      .name = config.served_model_name.empty() ? file->config().name : config.served_model_name,
+      .name = config.served_model_name.empty()
+                  ? std::filesystem::path(config.model).stem().string()  // what people typed
+                  : config.served_model_name,
       .fingerprint = file->fingerprint(),
       .context_length = static_cast<uint32_t>(file->config().context_length)};
 }

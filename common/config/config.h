@@ -47,7 +47,7 @@ struct RouterConfig : CommonConfig {
   std::vector<HostPort>
       prefill;                   // workers' gRPC addresses; none: decode workers fill by themselves
   std::vector<HostPort> decode;  // at least one
-  std::string served_model_name;  // empty: the model file's own name
+  std::string served_model_name;  // empty: the model file's name without .gguf
   uint64_t max_body_bytes = 4 << 20;
   uint32_t max_concurrent_requests = 1024;  // beyond it requests wait
   uint32_t max_queue = 1024;                // beyond it they are refused with 429

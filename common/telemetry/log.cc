@@ -149,7 +149,7 @@ void StartLog(Level level, std::string_view role) {
 bool LogEnabled(Level level) { return level <= g_level.load(std::memory_order_acquire); }
 
 std::string FormatLogLine(int64_t time_ns, Level level, std::string_view role,
-                          std::string_view event, std::initializer_list<LogField> fields) {
+                          std::string_view event, absl::Span<const LogField> fields) {
   std::string line;
   line.reserve(256);
   AppendTime(time_ns, &line);
@@ -174,6 +174,10 @@ std::string FormatLogLine(int64_t time_ns, Level level, std::string_view role,
 }
 
 void Log(Level level, std::string_view event, std::initializer_list<LogField> fields) {
+  Log(level, event, absl::MakeConstSpan(fields.begin(), fields.size()));
+}
+
+void Log(Level level, std::string_view event, absl::Span<const LogField> fields) {
   if (!LogEnabled(level)) return;
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);

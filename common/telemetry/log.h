@@ -23,6 +23,7 @@
 #include <type_traits>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace tandem {
 
@@ -76,12 +77,14 @@ void StartLog(Level level, std::string_view role);
 bool LogEnabled(Level level);
 
 void Log(Level level, std::string_view event, std::initializer_list<LogField> fields = {});
+// The same for fields that are put together at run time.
+void Log(Level level, std::string_view event, absl::Span<const LogField> fields);
 
 inline constexpr size_t kMaxLogLineBytes =
     4096;  // PIPE_BUF: the kernel writes no more in one piece
 
 // The line that Log would write, newline included, with `time_ns` since the epoch. For tests.
 std::string FormatLogLine(int64_t time_ns, Level level, std::string_view role,
-                          std::string_view event, std::initializer_list<LogField> fields);
+                          std::string_view event, absl::Span<const LogField> fields);
 
 }  // namespace tandem

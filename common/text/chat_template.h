@@ -40,7 +40,7 @@ struct ChatTemplateTokens {
 struct ChatTemplateLimits {
   size_t max_output_bytes = size_t{16} << 20;
   size_t max_built_bytes = size_t{512} << 20;  // all intermediate strings and lists together
-  size_t max_steps = 10'000'000;               // expressions and statements executed
+  size_t max_steps = 5'000'000;                // expressions and statements executed
   size_t max_depth = 400;                      // nested expressions, statements and macro calls
 };
 

@@ -14,13 +14,11 @@ constexpr Duration kTurnInterval = std::chrono::milliseconds(100);
 
 void LogNote(const CoreNote& note) {
   if (!LogEnabled(Level::kInfo)) return;
-  // Log takes its fields as a list of literal length; a note's fields are few and joined here.
-  std::string fields;
+  std::vector<LogField> fields{{"request", note.trace_id}};
   for (const auto& [key, value] : note.fields) {
-    if (value.empty()) continue;
-    absl::StrAppend(&fields, fields.empty() ? "" : " ", key, "=", value);
+    if (!value.empty()) fields.push_back({key, value});
   }
-  Log(Level::kInfo, note.event, {{"request", note.trace_id}, {"detail", fields}});
+  Log(Level::kInfo, note.event, fields);
 }
 
 }  // namespace

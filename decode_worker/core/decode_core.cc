@@ -239,7 +239,10 @@ void DecodeCore::MeetDeadlines(Instant now, WorkerEffects* effects) {
 void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effects) {
   MeetDeadlines(now, effects);
   const bool short_of_blocks = !step_ && SubmitStep(effects);
-  if (!short_of_blocks) GrantOffers(now, effects);
+  if (!short_of_blocks) {
+    GrantOffers(now, effects);
+    if (!step_) SubmitStep(effects);  // an offer for what is cached already leaves its sequence ready
+  }
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + options_.heartbeat_interval;
     for (SessionId session : sessions_) {

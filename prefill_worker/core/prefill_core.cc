@@ -192,7 +192,7 @@ void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* eff
     for (StepPart& part : step.parts) {
       if (part.key != job.key) continue;
       for (uint32_t layer = 0; layer < step.layers_done; ++layer) {
-        PushLayer(job, layer, part.first_block, part.end_block, &part.segments, effects);
+        PushPart(job, id, part, layer, effects);
       }
     }
   }
@@ -228,14 +228,20 @@ void PrefillCore::OnLayerDone(const LayerDone& done, WorkerEffects* effects) {
   for (StepPart& part : it->second.parts) {
     Job& job = *Find(part.key);
     if (job.ended || !job.push) continue;
-    PushLayer(job, done.layer, part.first_block, part.end_block, &part.segments, effects);
-    if (done.layer == 0 && part.end_block > job.push->runs.first_block) {
-      effects->notes.push_back(
-          JobNote("first layer pushed", job,
-                  {{"step", absl::StrCat(done.step.value())},
-                   {"layers_left", absl::StrCat(options_.num_layers - 1)}}));
-    }
+    PushPart(job, done.step, part, done.layer, effects);
   }
+}
+
+void PrefillCore::PushPart(Job& job, StepId step, StepPart& part, uint32_t layer,
+                           WorkerEffects* effects) {
+  const bool first = part.segments.empty();
+  PushLayer(job, layer, part.first_block, part.end_block, &part.segments, effects);
+  if (!first || part.segments.empty()) return;
+  effects->notes.push_back(
+      JobNote("first layer pushed", job,
+              {{"step", absl::StrCat(step.value())},
+               {"layers_still_to_compute",
+                absl::StrCat(options_.num_layers - steps_.at(step).layers_done)}}));
 }
 
 void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects) {

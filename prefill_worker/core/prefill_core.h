@@ -95,6 +95,8 @@ class PrefillCore final : public WorkerCore {
   bool StartJob(Job& job, Instant now, WorkerEffects* effects);
   bool SubmitStep(WorkerEffects* effects);
 
+  // Pushes one layer of a step that still runs.
+  void PushPart(Job& job, StepId step, StepPart& part, uint32_t layer, WorkerEffects* effects);
   // Pushes one layer of blocks [begin, end), as far as the grant wants them.
   void PushLayer(Job& job, uint32_t layer, uint32_t begin, uint32_t end,
                  std::vector<SegmentId>* segments, WorkerEffects* effects);

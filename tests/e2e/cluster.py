@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-BIN = os.environ["TANDEM_BIN"]
+BIN = os.environ["TANDEM_TEST_BIN"]
 MODEL = os.environ["TANDEM_TEST_MODEL"]
 START_LIMIT_S = 60
 

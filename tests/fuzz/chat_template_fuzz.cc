@@ -23,7 +23,8 @@ void Run(absl::string_view source, absl::string_view json) {
   const auto parsed = ChatTemplate::Parse(source, {.bos = "<s>", .eos = "</s>"}, limits);
   if (!parsed.ok()) return;
   ChatTemplateInput input;
-  input.messages = nlohmann::ordered_json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
+  input.messages =
+      nlohmann::ordered_json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (input.messages.is_discarded()) return;
   const auto segments = parsed->Render(input);
   if (!segments.ok()) return;

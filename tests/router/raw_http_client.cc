@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -104,7 +105,7 @@ RawResponse RawHttpClient::Receive(bool head) {
 }
 
 bool RawHttpClient::ReceiveUntil(absl::string_view text) {
-  while (buffer_.find(text) == std::string::npos) {
+  while (!absl::StrContains(buffer_, text)) {
     if (!Fill()) return false;
   }
   return true;

@@ -25,14 +25,14 @@ struct Expression {
     kTest,       // operands[0] is name(operands[1] ...)
     kNot,
     kNegate,
-    kPlus,       // unary
+    kPlus,  // unary
     kAnd,
     kOr,
-    kIfElse,     // operands: condition, then, else (may be null)
-    kCompare,    // operands[0] operators[0] operands[1] operators[1] operands[2] ...
-    kArithmetic, // operands[0] name operands[1]
+    kIfElse,      // operands: condition, then, else (may be null)
+    kCompare,     // operands[0] operators[0] operands[1] operators[1] operands[2] ...
+    kArithmetic,  // operands[0] name operands[1]
     kConcat,
-    kCaptured,   // the text of the block that a filter is applied to
+    kCaptured,  // the text of the block that a filter is applied to
   };
 
   Kind kind;

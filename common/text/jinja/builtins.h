@@ -1,6 +1,6 @@
-// The filters, tests, methods and functions that templates can use. Which names exist is asked by the
-// parser; what they do is asked by the interpreter. Results keep the origin of the text they are
-// made from. Errors are INVALID_ARGUMENT for values that do not fit.
+// The filters, tests, methods and functions that templates can use. Which names exist is asked by
+// the parser; what they do is asked by the interpreter. Results keep the origin of the text they
+// are made from. Errors are INVALID_ARGUMENT for values that do not fit.
 #pragma once
 
 #include <optional>

@@ -66,8 +66,7 @@ absl::StatusOr<Value> Interpreter::EvaluateInner(const Expression& expression, S
     case Expression::kTest: {
       ASSIGN_OR_RETURN(const Value input, Evaluate(*expression.operands[0], scope));
       ASSIGN_OR_RETURN(const Arguments arguments, EvaluateArguments(expression, scope));
-      ASSIGN_OR_RETURN(const bool passes,
-                       ApplyTest(expression.name, input, arguments, budget_));
+      ASSIGN_OR_RETURN(const bool passes, ApplyTest(expression.name, input, arguments, budget_));
       return Value::Bool(passes);
     }
     case Expression::kNot:
@@ -193,8 +192,10 @@ absl::StatusOr<Value> Interpreter::EvaluateCall(const Expression& call, Scope& s
   }
   const Callable& callable = callee.callable();
   switch (callable.type) {
-    case Callable::kMacro: return CallMacro(callable, arguments);
-    case Callable::kFunction: return CallFunction(callable.name, arguments);
+    case Callable::kMacro:
+      return CallMacro(callable, arguments);
+    case Callable::kFunction:
+      return CallFunction(callable.name, arguments);
     case Callable::kMethod:
       return CallMethod(callable.name, callable.receiver, arguments, budget_);
   }

@@ -15,10 +15,14 @@ constexpr int kMaxNesting = 100;
 
 absl::string_view Describe(const Token& token) {
   switch (token.type) {
-    case Token::kEnd: return "the end of the template";
-    case Token::kBlockEnd: return "%}";
-    case Token::kVariableEnd: return "}}";
-    default: return token.text;
+    case Token::kEnd:
+      return "the end of the template";
+    case Token::kBlockEnd:
+      return "%}";
+    case Token::kVariableEnd:
+      return "}}";
+    default:
+      return token.text;
   }
 }
 
@@ -85,7 +89,8 @@ bool ExpressionParser::AtTupleEnd() const {
 
 absl::StatusOr<ExpressionPtr> ExpressionParser::ParseTuple(bool with_if) {
   ExpressionPtr tuple = Make(Expression::kTuple);
-  if (AtTupleEnd()) return Error(absl::StrCat("expected an expression, found '", Describe(current()), "'"));
+  if (AtTupleEnd())
+    return Error(absl::StrCat("expected an expression, found '", Describe(current()), "'"));
   do {
     if (AtTupleEnd()) return tuple;  // after a comma at the end
     ASSIGN_OR_RETURN(ExpressionPtr item, with_if ? ParseExpression() : ParseOr());

@@ -73,7 +73,8 @@ absl::StatusOr<Value> Indent(const FilterCall& call) {
   }
   text.Append("\n", true);
   const std::vector<TrackedText> lines = SplitLines(text, /*keep_ends=*/false);
-  RETURN_IF_ERROR(call.budget.Build(text.size() + lines.size() * (indentation.size() + sizeof(TrackedText))));
+  RETURN_IF_ERROR(
+      call.budget.Build(text.size() + lines.size() * (indentation.size() + sizeof(TrackedText))));
   TrackedText out;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out.Append("\n", true);
@@ -105,7 +106,9 @@ absl::StatusOr<Value> ToString(const FilterCall& call) {
 bool ParseNumber(absl::string_view text, double& number) {
   std::string digits(StripRight(StripLeft(text)));
   for (size_t i = digits.find('_'); i != std::string::npos; i = digits.find('_', i)) {
-    const auto is_digit = [&](size_t j) { return j < digits.size() && digits[j] >= '0' && digits[j] <= '9'; };
+    const auto is_digit = [&](size_t j) {
+      return j < digits.size() && digits[j] >= '0' && digits[j] <= '9';
+    };
     if (i == 0 || !is_digit(i - 1) || !is_digit(i + 1)) return false;
     digits.erase(i, 1);
   }
@@ -139,7 +142,8 @@ absl::StatusOr<Value> ToInteger(const FilterCall& call) {
 absl::StatusOr<Value> ToFloat(const FilterCall& call) {
   RETURN_IF_ERROR(call.arguments.Check(call.name, {"default"}));
   const Value* otherwise = call.arguments.Find(0, "default");
-  if (const auto integer = AsInteger(call.input)) return Value::Float(static_cast<double>(*integer));
+  if (const auto integer = AsInteger(call.input))
+    return Value::Float(static_cast<double>(*integer));
   if (call.input.is(Value::kFloat)) return call.input;
   if (call.input.is(Value::kUndefined)) return UndefinedError(call.input);
   double number = 0;
@@ -193,12 +197,13 @@ absl::StatusOr<Value> LengthFilter(const FilterCall& call) {
 }
 
 const absl::flat_hash_map<std::string, FilterFunction>& Filters() {
-  static const auto& filters = [] () -> const absl::flat_hash_map<std::string, FilterFunction>& {
+  static const auto& filters = []() -> const absl::flat_hash_map<std::string, FilterFunction>& {
     auto& table = *new absl::flat_hash_map<std::string, FilterFunction>{
-        {"trim", Trim}, {"upper", ToCase}, {"lower", ToCase}, {"capitalize", ToCase},
-        {"title", Title}, {"replace", Replace}, {"indent", Indent}, {"default", Default},
-        {"d", Default}, {"string", ToString}, {"safe", ToString}, {"int", ToInteger},
-        {"float", ToFloat}, {"abs", Absolute}, {"tojson", ToJsonFilter},
+        {"trim", Trim},           {"upper", ToCase},      {"lower", ToCase},
+        {"capitalize", ToCase},   {"title", Title},       {"replace", Replace},
+        {"indent", Indent},       {"default", Default},   {"d", Default},
+        {"string", ToString},     {"safe", ToString},     {"int", ToInteger},
+        {"float", ToFloat},       {"abs", Absolute},      {"tojson", ToJsonFilter},
         {"length", LengthFilter}, {"count", LengthFilter}};
     for (const auto& [name, function] : ListFilters()) table.emplace(name, function);
     return table;

@@ -29,7 +29,8 @@ absl::StatusOr<Value> Range(const Arguments& arguments, Budget& budget) {
   if (step == 0) return TypeError("range() needs a step other than zero");
   List list;
   for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
-    if (static_cast<int64_t>(list.items.size()) >= kMaxRange) return TypeError("range() is too long");
+    if (static_cast<int64_t>(list.items.size()) >= kMaxRange)
+      return TypeError("range() is too long");
     list.items.push_back(Value::Int(i));
     if (__builtin_add_overflow(i, step, &i)) break;
   }
@@ -43,7 +44,8 @@ absl::StatusOr<Dict> Entries(const Arguments& arguments, Budget& budget) {
   if (arguments.positional.size() > 1) return TypeError("more than one positional argument");
   if (!arguments.positional.empty()) {
     if (!arguments.positional[0].is(Value::kDict)) return TypeError("the argument is no mapping");
-    RETURN_IF_ERROR(budget.Build(arguments.positional[0].dict().entries().size() * sizeof(Dict::Entry)));
+    RETURN_IF_ERROR(
+        budget.Build(arguments.positional[0].dict().entries().size() * sizeof(Dict::Entry)));
     dict = arguments.positional[0].dict();
   }
   for (const auto& [name, value] : arguments.named) {

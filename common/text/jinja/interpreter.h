@@ -52,7 +52,7 @@ class Interpreter {
   absl::Time now_;
   absl::TimeZone time_zone_;
   bool error_located_ = false;  // whether the error on its way names its place
-  Value captured_;  // the text that a filter block is applied to
+  Value captured_;              // the text that a filter block is applied to
 };
 
 }  // namespace tandem::jinja

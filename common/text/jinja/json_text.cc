@@ -26,10 +26,14 @@ absl::StatusOr<Value> Convert(const nlohmann::ordered_json& json, int depth, Bud
   }
   RETURN_IF_ERROR(budget.Build(sizeof(Value)));
   switch (json.type()) {
-    case nlohmann::ordered_json::value_t::null: return Value::None();
-    case nlohmann::ordered_json::value_t::boolean: return Value::Bool(json.get<bool>());
-    case nlohmann::ordered_json::value_t::number_integer: return Value::Int(json.get<int64_t>());
-    case nlohmann::ordered_json::value_t::number_float: return Value::Float(json.get<double>());
+    case nlohmann::ordered_json::value_t::null:
+      return Value::None();
+    case nlohmann::ordered_json::value_t::boolean:
+      return Value::Bool(json.get<bool>());
+    case nlohmann::ordered_json::value_t::number_integer:
+      return Value::Int(json.get<int64_t>());
+    case nlohmann::ordered_json::value_t::number_float:
+      return Value::Float(json.get<double>());
     case nlohmann::ordered_json::value_t::number_unsigned:
       if (json.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
         return TypeError("an integer does not fit in 64 bits");
@@ -73,15 +77,28 @@ class JsonWriter {
   absl::Status Write(const Value& value, int64_t level) {
     RETURN_IF_ERROR(budget_.Step());
     switch (value.kind()) {
-      case Value::kNone: out_ += "null"; return absl::OkStatus();
-      case Value::kBool: out_ += value.bool_value() ? "true" : "false"; return absl::OkStatus();
-      case Value::kInt: absl::StrAppend(&out_, value.int_value()); return absl::OkStatus();
-      case Value::kFloat: WriteFloat(value.float_value()); return absl::OkStatus();
-      case Value::kText: return WriteString(value.text());
-      case Value::kList: return WriteList(value.list(), level);
-      case Value::kDict: return WriteDict(value.dict(), level);
-      case Value::kUndefined: return UndefinedError(value);
-      default: return TypeError(absl::StrCat("a ", TypeName(value), " cannot be written as JSON"));
+      case Value::kNone:
+        out_ += "null";
+        return absl::OkStatus();
+      case Value::kBool:
+        out_ += value.bool_value() ? "true" : "false";
+        return absl::OkStatus();
+      case Value::kInt:
+        absl::StrAppend(&out_, value.int_value());
+        return absl::OkStatus();
+      case Value::kFloat:
+        WriteFloat(value.float_value());
+        return absl::OkStatus();
+      case Value::kText:
+        return WriteString(value.text());
+      case Value::kList:
+        return WriteList(value.list(), level);
+      case Value::kDict:
+        return WriteDict(value.dict(), level);
+      case Value::kUndefined:
+        return UndefinedError(value);
+      default:
+        return TypeError(absl::StrCat("a ", TypeName(value), " cannot be written as JSON"));
     }
   }
 
@@ -113,14 +130,29 @@ class JsonWriter {
 
   void WriteCharacter(char32_t c) {
     switch (c) {
-      case '"': out_ += "\\\""; return;
-      case '\\': out_ += "\\\\"; return;
-      case '\n': out_ += "\\n"; return;
-      case '\r': out_ += "\\r"; return;
-      case '\t': out_ += "\\t"; return;
-      case '\b': out_ += "\\b"; return;
-      case '\f': out_ += "\\f"; return;
-      default: break;
+      case '"':
+        out_ += "\\\"";
+        return;
+      case '\\':
+        out_ += "\\\\";
+        return;
+      case '\n':
+        out_ += "\\n";
+        return;
+      case '\r':
+        out_ += "\\r";
+        return;
+      case '\t':
+        out_ += "\\t";
+        return;
+      case '\b':
+        out_ += "\\b";
+        return;
+      case '\f':
+        out_ += "\\f";
+        return;
+      default:
+        break;
     }
     const auto code = static_cast<uint32_t>(c);
     if (code >= 0x20 && (code < 0x7F || !style_.ascii_only)) {
@@ -129,7 +161,8 @@ class JsonWriter {
       absl::StrAppendFormat(&out_, "\\u%04x", code);
     } else {
       const uint32_t offset = code - 0x10000;
-      absl::StrAppendFormat(&out_, "\\u%04x\\u%04x", 0xD800 + (offset >> 10), 0xDC00 + (offset & 0x3FF));
+      absl::StrAppendFormat(&out_, "\\u%04x\\u%04x", 0xD800 + (offset >> 10),
+                            0xDC00 + (offset & 0x3FF));
     }
   }
 

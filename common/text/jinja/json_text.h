@@ -1,5 +1,5 @@
-// JSON in and out of the interpreter: what a request holds becomes values, and tojson writes values as
-// Python's json.dumps(ensure_ascii=False) does.
+// JSON in and out of the interpreter: what a request holds becomes values, and tojson writes values
+// as Python's json.dumps(ensure_ascii=False) does.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace tandem::jinja {
 
-// All text in the result is untrusted; ill-formed UTF-8 becomes U+FFFD. RESOURCE_EXHAUSTED when it is
-// nested too deeply or too large, INVALID_ARGUMENT for an integer above 64 bits.
+// All text in the result is untrusted; ill-formed UTF-8 becomes U+FFFD. RESOURCE_EXHAUSTED when it
+// is nested too deeply or too large, INVALID_ARGUMENT for an integer above 64 bits.
 absl::StatusOr<Value> ValueFromJson(const nlohmann::ordered_json& json, Budget& budget);
 
 struct JsonStyle {
@@ -23,7 +23,8 @@ struct JsonStyle {
   bool ascii_only = false;
 };
 
-// Untrusted as a whole when any text inside or a separator is. INVALID_ARGUMENT for a value that JSON cannot show.
+// Untrusted as a whole when any text inside or a separator is. INVALID_ARGUMENT for a value that
+// JSON cannot show.
 absl::StatusOr<TrackedText> ToJson(const Value& value, const JsonStyle& style, Budget& budget);
 
 }  // namespace tandem::jinja

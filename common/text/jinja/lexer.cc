@@ -40,7 +40,8 @@ bool IsNameByte(char c) {
 
 class Lexer {
  public:
-  explicit Lexer(absl::string_view source) : normalized_(NormalizeNewlines(source)), source_(normalized_) {}
+  explicit Lexer(absl::string_view source)
+      : normalized_(NormalizeNewlines(source)), source_(normalized_) {}
 
   absl::StatusOr<std::vector<Token>> Run() {
     while (pos_ < source_.size()) RETURN_IF_ERROR(LexRoot());
@@ -140,7 +141,9 @@ class Lexer {
     const int begin_line = line_;
     for (size_t tag = source_.find("{%", pos_); tag != kNone; tag = source_.find("{%", tag + 2)) {
       size_t word = tag + 2;
-      const char sign = source_.substr(word, 1) == "-" ? '-' : source_.substr(word, 1) == "+" ? '+' : ' ';
+      const char sign = source_.substr(word, 1) == "-"   ? '-'
+                        : source_.substr(word, 1) == "+" ? '+'
+                                                         : ' ';
       if (sign != ' ') ++word;
       word += SpacesAt(word);
       if (!absl::StartsWith(source_.substr(word), "endraw")) continue;
@@ -185,9 +188,9 @@ class Lexer {
       Advance(end - pos_);
       return absl::OkStatus();
     }
-    for (const absl::string_view op : {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%",
-                                       "~", "[", "]", "(", ")", "{", "}", "<", ">", "=", ".", ":",
-                                       "|", ",", ";"}) {
+    for (const absl::string_view op :
+         {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+          "]",  "(",  ")",  "{",  "}",  "<",  ">", "=", ".", ":", "|", ",", ";"}) {
       if (!At(op)) continue;
       RETURN_IF_ERROR(Balance(c, open_brackets));
       Push(Token::kOperator, op);
@@ -224,7 +227,8 @@ class Lexer {
     bool real = false;
     if (!after_dot) {
       size_t fraction = end;
-      if (source_.substr(end, 1) == "." && DigitsEnd(end + 1) > end + 1 && source_[end + 1] != '_') {
+      if (source_.substr(end, 1) == "." && DigitsEnd(end + 1) > end + 1 &&
+          source_[end + 1] != '_') {
         fraction = end = DigitsEnd(end + 1);
         real = true;
       }
@@ -242,7 +246,8 @@ class Lexer {
     Push(real ? Token::kFloat : Token::kInteger, digits);
     const bool parsed = real ? absl::SimpleAtod(digits, &tokens_.back().real)
                              : absl::SimpleAtoi(digits, &tokens_.back().integer);
-    const bool octal = !real && digits.size() > 1 && digits[0] == '0' && tokens_.back().integer != 0;
+    const bool octal =
+        !real && digits.size() > 1 && digits[0] == '0' && tokens_.back().integer != 0;
     if (!parsed || octal || (end < source_.size() && IsNameByte(source_[end]))) {
       return Error(absl::StrCat("the number ", digits, " is not supported"));
     }
@@ -271,6 +276,8 @@ class Lexer {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Token>> Tokenize(absl::string_view source) { return Lexer(source).Run(); }
+absl::StatusOr<std::vector<Token>> Tokenize(absl::string_view source) {
+  return Lexer(source).Run();
+}
 
 }  // namespace tandem::jinja

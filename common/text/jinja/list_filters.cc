@@ -29,7 +29,8 @@ absl::StatusOr<Value> AttributePath(Value value, const Value& path) {
   if (!path.is(Value::kText)) return TypeError("an attribute is named by a string");
   for (const absl::string_view part : absl::StrSplit(path.text().view(), '.')) {
     int64_t index = 0;
-    const Value key = absl::SimpleAtoi(part, &index) ? Value::Int(index) : Value::Trusted(std::string(part));
+    const Value key =
+        absl::SimpleAtoi(part, &index) ? Value::Int(index) : Value::Trusted(std::string(part));
     ASSIGN_OR_RETURN(value, GetItem(value, key));
   }
   return value;
@@ -38,7 +39,8 @@ absl::StatusOr<Value> AttributePath(Value value, const Value& path) {
 Arguments WithoutFirst(const Arguments& arguments, size_t count) {
   Arguments rest;
   const size_t skip = std::min(count, arguments.positional.size());
-  rest.positional.assign(arguments.positional.begin() + static_cast<ptrdiff_t>(skip), arguments.positional.end());
+  rest.positional.assign(arguments.positional.begin() + static_cast<ptrdiff_t>(skip),
+                         arguments.positional.end());
   return rest;
 }
 
@@ -66,7 +68,8 @@ absl::StatusOr<Value> Join(const FilterCall& call) {
 
 absl::StatusOr<Value> FirstOrLast(const FilterCall& call) {
   RETURN_IF_ERROR(call.arguments.Check(call.name, {}));
-  if (call.name == "last" && call.input.is(Value::kList) && call.input.list().flavor == List::kGenerator) {
+  if (call.name == "last" && call.input.is(Value::kList) &&
+      call.input.list().flavor == List::kGenerator) {
     return TypeError("an iterator cannot be reversed; use the filter list");
   }
   ASSIGN_OR_RETURN(const std::vector<Value> items, Iterate(call.input, call.budget));
@@ -114,8 +117,8 @@ absl::StatusOr<Value> Map(const FilterCall& call) {
       if (item.is(Value::kUndefined) && otherwise != nullptr) item = *otherwise;
     } else {
       const Value input = std::move(item);
-      ASSIGN_OR_RETURN(item, ApplyFilter(positional[0].text().view(), input, WithoutFirst(call.arguments, 1),
-                                         call.budget));
+      ASSIGN_OR_RETURN(item, ApplyFilter(positional[0].text().view(), input,
+                                         WithoutFirst(call.arguments, 1), call.budget));
     }
   }
   return MakeSequence(std::move(items), List::kGenerator);
@@ -141,7 +144,8 @@ absl::StatusOr<Value> Select(const FilterCall& call) {
     }
     bool passes = IsTrue(tested);
     if (positional.size() > test) {
-      ASSIGN_OR_RETURN(passes, ApplyTest(positional[test].text().view(), tested, arguments, call.budget));
+      ASSIGN_OR_RETURN(passes,
+                       ApplyTest(positional[test].text().view(), tested, arguments, call.budget));
     }
     if (passes == keep) selected.push_back(item);
   }
@@ -161,12 +165,14 @@ struct SortKey {
 
 absl::StatusOr<SortKey> MakeSortKey(const Value& value, bool with_case) {
   if (value.is(Value::kText)) {
-    const TrackedText text = with_case ? value.text() : ChangeCase(value.text(), LetterCase::kLower);
+    const TrackedText text =
+        with_case ? value.text() : ChangeCase(value.text(), LetterCase::kLower);
     return SortKey{true, text.bytes(), 0};
   }
   const auto integer = AsInteger(value);
   const bool is_number = value.is(Value::kFloat) && !std::isnan(value.float_value());
-  if (!integer && !is_number) return TypeError(absl::StrCat("a ", TypeName(value), " cannot be ordered"));
+  if (!integer && !is_number)
+    return TypeError(absl::StrCat("a ", TypeName(value), " cannot be ordered"));
   return SortKey{false, "", integer ? static_cast<double>(*integer) : value.float_value()};
 }
 
@@ -175,8 +181,9 @@ struct KeyedItem {
   Value item;
 };
 
-absl::StatusOr<std::vector<KeyedItem>> WithKeys(const std::vector<Value>& items, const Value* attribute,
-                                                const Value* with_case, Budget& budget) {
+absl::StatusOr<std::vector<KeyedItem>> WithKeys(const std::vector<Value>& items,
+                                                const Value* attribute, const Value* with_case,
+                                                Budget& budget) {
   std::vector<KeyedItem> keyed;
   for (const Value& item : items) {
     RETURN_IF_ERROR(budget.Step());
@@ -186,7 +193,8 @@ absl::StatusOr<std::vector<KeyedItem>> WithKeys(const std::vector<Value>& items,
     }
     if (value.is(Value::kText)) RETURN_IF_ERROR(budget.Build(value.text().size()));
     ASSIGN_OR_RETURN(SortKey key, MakeSortKey(value, with_case != nullptr && IsTrue(*with_case)));
-    if (!keyed.empty() && keyed[0].key.is_text != key.is_text) return TypeError("text and numbers cannot be ordered");
+    if (!keyed.empty() && keyed[0].key.is_text != key.is_text)
+      return TypeError("text and numbers cannot be ordered");
     keyed.push_back(KeyedItem{std::move(key), item});
   }
   return keyed;
@@ -255,9 +263,9 @@ absl::StatusOr<Value> Unique(const FilterCall& call) {
 
 const absl::flat_hash_map<std::string, FilterFunction>& ListFilters() {
   static const auto& filters = *new absl::flat_hash_map<std::string, FilterFunction>{
-      {"join", Join}, {"first", FirstOrLast}, {"last", FirstOrLast}, {"list", ToList},
-      {"items", Items}, {"reverse", Reverse}, {"map", Map}, {"select", Select},
-      {"reject", Select}, {"selectattr", Select}, {"rejectattr", Select}, {"sort", Sort},
+      {"join", Join},         {"first", FirstOrLast}, {"last", FirstOrLast},  {"list", ToList},
+      {"items", Items},       {"reverse", Reverse},   {"map", Map},           {"select", Select},
+      {"reject", Select},     {"selectattr", Select}, {"rejectattr", Select}, {"sort", Sort},
       {"dictsort", DictSort}, {"unique", Unique}};
   return filters;
 }

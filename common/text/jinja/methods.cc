@@ -24,10 +24,11 @@ const Value* Arguments::Find(size_t position, absl::string_view name) const {
 
 absl::Status Arguments::Check(absl::string_view what,
                               absl::Span<const absl::string_view> names) const {
-  if (positional.size() > names.size()) return TypeError(absl::StrCat("too many arguments for ", what));
+  if (positional.size() > names.size())
+    return TypeError(absl::StrCat("too many arguments for ", what));
   for (size_t i = 0; i < named.size(); ++i) {
-    const auto known = std::find(names.begin() + static_cast<ptrdiff_t>(positional.size()), names.end(),
-                                 absl::string_view(named[i].first));
+    const auto known = std::find(names.begin() + static_cast<ptrdiff_t>(positional.size()),
+                                 names.end(), absl::string_view(named[i].first));
     bool twice = false;
     for (size_t j = 0; j < i; ++j) twice = twice || named[j].first == named[i].first;
     if (known == names.end() || twice) {
@@ -48,7 +49,8 @@ struct Call {
   const TrackedText& text() const { return receiver.text(); }
 };
 
-absl::StatusOr<TrackedText> RequiredText(const Call& call, size_t position, absl::string_view name) {
+absl::StatusOr<TrackedText> RequiredText(const Call& call, size_t position,
+                                         absl::string_view name) {
   const Value* value = call.arguments.Find(position, name);
   if (value == nullptr || !value->is(Value::kText)) {
     return TypeError(absl::StrCat(call.name, "() needs a string"));
@@ -109,9 +111,9 @@ absl::StatusOr<Value> CallStartsOrEndsWith(const Call& call) {
   bool found = false;
   for (const Value& choice : choices) {
     if (!choice.is(Value::kText)) return TypeError(absl::StrCat(call.name, "() takes a string"));
-    found = found || (call.name == "startswith"
-                          ? absl::StartsWith(call.text().view(), choice.text().view())
-                          : absl::EndsWith(call.text().view(), choice.text().view()));
+    found = found ||
+            (call.name == "startswith" ? absl::StartsWith(call.text().view(), choice.text().view())
+                                       : absl::EndsWith(call.text().view(), choice.text().view()));
   }
   return Value::Bool(found);
 }
@@ -156,7 +158,8 @@ absl::StatusOr<Value> CallCount(const Call& call) {
     return Value::Int(static_cast<int64_t>(CountCharacters(call.text().view())) + 1);
   }
   return Value::Int(
-      static_cast<int64_t>(Split(call.text(), wanted.bytes(), -1, /*from_right=*/false).size()) - 1);
+      static_cast<int64_t>(Split(call.text(), wanted.bytes(), -1, /*from_right=*/false).size()) -
+      1);
 }
 
 absl::StatusOr<Value> CallJoin(const Call& call) {
@@ -188,8 +191,8 @@ absl::StatusOr<Value> CallRemoveAffix(const Call& call) {
     return Value::Text(
         text.Part(absl::StartsWith(text.view(), affix.view()) ? affix.size() : 0, text.size()));
   }
-  return Value::Text(text.Part(
-      0, text.size() - (absl::EndsWith(text.view(), affix.view()) ? affix.size() : 0)));
+  return Value::Text(
+      text.Part(0, text.size() - (absl::EndsWith(text.view(), affix.view()) ? affix.size() : 0)));
 }
 
 absl::StatusOr<Value> CallIsDigit(const Call& call) {
@@ -207,7 +210,8 @@ absl::StatusOr<Value> CallGet(const Call& call) {
   const Value* key = call.arguments.Find(0, "key");
   const Value* otherwise = call.arguments.Find(1, "default");
   if (key == nullptr) return TypeError("get() needs a key");
-  const Value* found = key->is(Value::kText) ? call.receiver.dict().Find(key->text().view()) : nullptr;
+  const Value* found =
+      key->is(Value::kText) ? call.receiver.dict().Find(key->text().view()) : nullptr;
   if (found != nullptr) return *found;
   return otherwise != nullptr ? *otherwise : Value::None();
 }
@@ -269,27 +273,44 @@ using MethodFunction = absl::StatusOr<Value> (*)(const Call&);
 using MethodTable = absl::flat_hash_map<std::string, MethodFunction>;
 
 const MethodTable* MethodsOf(Value::Kind kind) {
-  static const MethodTable& text = *new MethodTable{
-      {"strip", CallStrip}, {"lstrip", CallStrip}, {"rstrip", CallStrip}, {"split", CallSplit},
-      {"rsplit", CallSplit}, {"startswith", CallStartsOrEndsWith},
-      {"endswith", CallStartsOrEndsWith}, {"upper", CallChangeCase}, {"lower", CallChangeCase},
-      {"title", CallChangeCase}, {"capitalize", CallChangeCase}, {"replace", CallReplace},
-      {"find", CallFind}, {"rfind", CallFind}, {"index", CallFind}, {"rindex", CallFind},
-      {"count", CallCount}, {"join", CallJoin}, {"splitlines", CallSplitLines},
-      {"removeprefix", CallRemoveAffix}, {"removesuffix", CallRemoveAffix},
-      {"isdigit", CallIsDigit}};
-  static const MethodTable& dict = *new MethodTable{{"get", CallGet}, {"items", CallDictView},
-                                                    {"keys", CallDictView},
-                                                    {"values", CallDictView}};
+  static const MethodTable& text = *new MethodTable{{"strip", CallStrip},
+                                                    {"lstrip", CallStrip},
+                                                    {"rstrip", CallStrip},
+                                                    {"split", CallSplit},
+                                                    {"rsplit", CallSplit},
+                                                    {"startswith", CallStartsOrEndsWith},
+                                                    {"endswith", CallStartsOrEndsWith},
+                                                    {"upper", CallChangeCase},
+                                                    {"lower", CallChangeCase},
+                                                    {"title", CallChangeCase},
+                                                    {"capitalize", CallChangeCase},
+                                                    {"replace", CallReplace},
+                                                    {"find", CallFind},
+                                                    {"rfind", CallFind},
+                                                    {"index", CallFind},
+                                                    {"rindex", CallFind},
+                                                    {"count", CallCount},
+                                                    {"join", CallJoin},
+                                                    {"splitlines", CallSplitLines},
+                                                    {"removeprefix", CallRemoveAffix},
+                                                    {"removesuffix", CallRemoveAffix},
+                                                    {"isdigit", CallIsDigit}};
+  static const MethodTable& dict = *new MethodTable{
+      {"get", CallGet}, {"items", CallDictView}, {"keys", CallDictView}, {"values", CallDictView}};
   static const MethodTable& list =
       *new MethodTable{{"index", CallListSearch}, {"count", CallListSearch}};
   static const MethodTable& loop = *new MethodTable{{"cycle", CallCycle}, {"changed", CallChanged}};
   switch (kind) {
-    case Value::kText: return &text;
-    case Value::kDict: return &dict;
-    case Value::kList: return &list;
-    case Value::kLoop: return &loop;
-    default: return nullptr;
+    case Value::kText:
+      return &text;
+    case Value::kDict:
+      return &dict;
+    case Value::kList:
+      return &list;
+    case Value::kLoop:
+      return &loop;
+    default:
+      return nullptr;
   }
 }
 

@@ -160,14 +160,22 @@ std::optional<int64_t> AsInteger(const Value& value) {
 bool IsTrue(const Value& value) {
   switch (value.kind()) {
     case Value::kUndefined:
-    case Value::kNone: return false;
-    case Value::kBool: return value.bool_value();
-    case Value::kInt: return value.int_value() != 0;
-    case Value::kFloat: return value.float_value() != 0;
-    case Value::kText: return !value.text().empty();
-    case Value::kList: return value.list().flavor == List::kGenerator || !value.list().items.empty();
-    case Value::kDict: return !value.dict().entries().empty();
-    default: return true;
+    case Value::kNone:
+      return false;
+    case Value::kBool:
+      return value.bool_value();
+    case Value::kInt:
+      return value.int_value() != 0;
+    case Value::kFloat:
+      return value.float_value() != 0;
+    case Value::kText:
+      return !value.text().empty();
+    case Value::kList:
+      return value.list().flavor == List::kGenerator || !value.list().items.empty();
+    case Value::kDict:
+      return !value.dict().entries().empty();
+    default:
+      return true;
   }
 }
 
@@ -177,13 +185,20 @@ bool AreEqual(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Value::kUndefined:
-    case Value::kNone: return true;
-    case Value::kText: return a.text().bytes() == b.text().bytes();
-    case Value::kList: return AreEqualLists(a.list(), b.list());
-    case Value::kDict: return AreEqualDicts(a.dict(), b.dict());
-    case Value::kNamespace: return &a.ns() == &b.ns();
-    case Value::kLoop: return &a.loop() == &b.loop();
-    default: return &a.callable() == &b.callable();
+    case Value::kNone:
+      return true;
+    case Value::kText:
+      return a.text().bytes() == b.text().bytes();
+    case Value::kList:
+      return AreEqualLists(a.list(), b.list());
+    case Value::kDict:
+      return AreEqualDicts(a.dict(), b.dict());
+    case Value::kNamespace:
+      return &a.ns() == &b.ns();
+    case Value::kLoop:
+      return &a.loop() == &b.loop();
+    default:
+      return &a.callable() == &b.callable();
   }
 }
 
@@ -233,17 +248,23 @@ absl::StatusOr<TrackedText> Repr(const Value& value, Budget& budget) {
   RETURN_IF_ERROR(budget.Step());
   TrackedText out;
   switch (value.kind()) {
-    case Value::kUndefined: return TrackedText("Undefined", true);
-    case Value::kNone: return TrackedText("None", true);
-    case Value::kBool: return TrackedText(value.bool_value() ? "True" : "False", true);
-    case Value::kInt: return TrackedText(absl::StrCat(value.int_value()), true);
-    case Value::kFloat: return TrackedText(ReprFloat(value.float_value()), true);
+    case Value::kUndefined:
+      return TrackedText("Undefined", true);
+    case Value::kNone:
+      return TrackedText("None", true);
+    case Value::kBool:
+      return TrackedText(value.bool_value() ? "True" : "False", true);
+    case Value::kInt:
+      return TrackedText(absl::StrCat(value.int_value()), true);
+    case Value::kFloat:
+      return TrackedText(ReprFloat(value.float_value()), true);
     case Value::kText:
       RETURN_IF_ERROR(budget.Build(value.text().size()));
       return TrackedText(ReprText(value.text().view()), value.text().trusted());
     case Value::kList: {
       const List& list = value.list();
-      if (list.flavor > List::kTuple) return TypeError("an iterator has no text; use the filter list");
+      if (list.flavor > List::kTuple)
+        return TypeError("an iterator has no text; use the filter list");
       const bool tuple = list.flavor == List::kTuple;
       out.Append(tuple ? "(" : "[", true);
       for (size_t i = 0; i < list.items.size(); ++i) {

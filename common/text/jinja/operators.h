@@ -1,6 +1,6 @@
-// What Python's operators do with values: truth, equality, order, arithmetic, membership, subscripts
-// and conversion to text. Errors are INVALID_ARGUMENT, as Python would raise a TypeError, or Jinja an
-// UndefinedError.
+// What Python's operators do with values: truth, equality, order, arithmetic, membership,
+// subscripts and conversion to text. Errors are INVALID_ARGUMENT, as Python would raise a
+// TypeError, or Jinja an UndefinedError.
 #pragma once
 
 #include <cstdint>

@@ -79,7 +79,9 @@ class StatementParser {
         body.push_back(std::move(output));
       } else {
         in_.Next();
-        if (std::any_of(ends.begin(), ends.end(), [&](absl::string_view end) { return in_.AtName(end); })) break;
+        if (std::any_of(ends.begin(), ends.end(),
+                        [&](absl::string_view end) { return in_.AtName(end); }))
+          break;
         ASSIGN_OR_RETURN(StatementPtr statement, ParseStatement());
         body.push_back(std::move(statement));
       }

@@ -1,5 +1,5 @@
-// Parser turns a template's source into its syntax tree. What this interpreter cannot do is an error
-// here, so that it shows at start-up and not in the middle of a conversation.
+// Parser turns a template's source into its syntax tree. What this interpreter cannot do is an
+// error here, so that it shows at start-up and not in the middle of a conversation.
 #pragma once
 
 #include "absl/status/statusor.h"

@@ -1,5 +1,5 @@
-// What may follow an operand: attributes, subscripts, calls, filters and tests. The names used there
-// are checked against what the interpreter has.
+// What may follow an operand: attributes, subscripts, calls, filters and tests. The names used
+// there are checked against what the interpreter has.
 
 #include <memory>
 #include <utility>
@@ -168,8 +168,8 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParseTest(ExpressionPtr input) {
   node->operands.push_back(std::move(input));
   const Token& token = current();
   const bool opens = AtOperator("[") || AtOperator("{");
-  const bool literal = token.type == Token::kString || token.type == Token::kInteger ||
-                       token.type == Token::kFloat;
+  const bool literal =
+      token.type == Token::kString || token.type == Token::kInteger || token.type == Token::kFloat;
   const bool name = token.type == Token::kName && token.text != "else" && token.text != "or" &&
                     token.text != "and";
   if (AtOperator("(")) {

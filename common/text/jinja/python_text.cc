@@ -125,8 +125,8 @@ bool IsLineEnd(char32_t c) {
 
 bool IsPythonSpace(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
 }
 
 absl::string_view StripLeft(absl::string_view text) {
@@ -308,7 +308,8 @@ std::string ReprFloat(double value) {
   const std::string shortest(buffer, scientific.ptr);
   const int exponent = std::stoi(shortest.substr(shortest.find('e') + 1));
   if (exponent < -4 || exponent >= 16) return shortest;
-  const auto fixed = std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::fixed);
+  const auto fixed =
+      std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::fixed);
   std::string out(buffer, fixed.ptr);
   if (out.find('.') == std::string::npos) out += ".0";
   return out;

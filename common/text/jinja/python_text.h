@@ -14,7 +14,7 @@
 namespace tandem::jinja {
 
 bool IsPythonSpace(char32_t c);
-absl::string_view StripLeft(absl::string_view text);   // whitespace
+absl::string_view StripLeft(absl::string_view text);  // whitespace
 absl::string_view StripRight(absl::string_view text);
 
 // str.strip and its one-sided forms; without `chars` whitespace is stripped.

@@ -75,15 +75,19 @@ absl::StatusOr<std::vector<size_t>> SlicePositions(const SliceBounds& bounds, si
 
 absl::StatusOr<int64_t> Length(const Value& value) {
   switch (value.kind()) {
-    case Value::kUndefined: return 0;
-    case Value::kText: return static_cast<int64_t>(CountCharacters(value.text().view()));
-    case Value::kDict: return static_cast<int64_t>(value.dict().entries().size());
+    case Value::kUndefined:
+      return 0;
+    case Value::kText:
+      return static_cast<int64_t>(CountCharacters(value.text().view()));
+    case Value::kDict:
+      return static_cast<int64_t>(value.dict().entries().size());
     case Value::kList:
       if (value.list().flavor != List::kGenerator) {
         return static_cast<int64_t>(value.list().items.size());
       }
       return TypeError("an iterator has no length; use the filter list");
-    default: return TypeError(absl::StrCat("a ", TypeName(value), " has no length"));
+    default:
+      return TypeError(absl::StrCat("a ", TypeName(value), " has no length"));
   }
 }
 
@@ -97,7 +101,8 @@ absl::StatusOr<std::vector<Value>> Iterate(const Value& value, Budget& budget) {
       return value.list().items;
     case Value::kDict:
       RETURN_IF_ERROR(budget.Build(value.dict().entries().size() * sizeof(Value)));
-      for (const Dict::Entry& entry : value.dict().entries()) items.push_back(Value::Text(entry.key));
+      for (const Dict::Entry& entry : value.dict().entries())
+        items.push_back(Value::Text(entry.key));
       return items;
     case Value::kText:
       RETURN_IF_ERROR(budget.Build(value.text().size() * (sizeof(Value) + sizeof(TrackedText))));
@@ -146,10 +151,11 @@ absl::StatusOr<Value> GetAttribute(const Value& target, absl::string_view name) 
   if (const auto method = BindMethod(name, target)) return *method;
   if (target.is(Value::kDict)) {
     // Python would give these methods, not the item of the same name.
-    for (const absl::string_view shadow : {"clear", "copy", "fromkeys", "pop", "popitem",
-                                           "setdefault", "update"}) {
+    for (const absl::string_view shadow :
+         {"clear", "copy", "fromkeys", "pop", "popitem", "setdefault", "update"}) {
       if (name == shadow) {
-        return absl::UnimplementedError(absl::StrCat("the dict method ", name, " is not supported"));
+        return absl::UnimplementedError(
+            absl::StrCat("the dict method ", name, " is not supported"));
       }
     }
     if (const Value* found = target.dict().Find(name)) return *found;
@@ -171,7 +177,8 @@ absl::StatusOr<Value> GetSlice(const Value& target, const SliceBounds& bounds, B
     RETURN_IF_ERROR(budget.Build(text.size()));
     std::vector<size_t> begins;  // of each character, and the end
     for (size_t i = 0; i <= text.size(); ++i) {
-      const bool continues = i < text.size() && (static_cast<unsigned char>(text.bytes()[i]) & 0xC0) == 0x80;
+      const bool continues =
+          i < text.size() && (static_cast<unsigned char>(text.bytes()[i]) & 0xC0) == 0x80;
       if (!continues) begins.push_back(i);
     }
     ASSIGN_OR_RETURN(const auto positions, SlicePositions(bounds, begins.size() - 1));

@@ -44,10 +44,10 @@ const absl::flat_hash_map<std::string, TestFunction>& PlainTests() {
 // Tests with one argument that are operators by another name.
 const absl::flat_hash_map<std::string, std::string>& OperatorTests() {
   static const auto& tests = *new absl::flat_hash_map<std::string, std::string>{
-      {"equalto", "=="}, {"eq", "=="}, {"ne", "!="}, {"lt", "<"},       {"lessthan", "<"},
-      {"le", "<="},      {"gt", ">"},  {"ge", ">="}, {"greaterthan", ">"}, {"in", "in"},
-      {"==", "=="},      {"!=", "!="}, {"<", "<"},   {"<=", "<="},      {">", ">"},
-      {">=", ">="},
+      {"equalto", "=="},    {"eq", "=="}, {"ne", "!="}, {"lt", "<"},
+      {"lessthan", "<"},    {"le", "<="}, {"gt", ">"},  {"ge", ">="},
+      {"greaterthan", ">"}, {"in", "in"}, {"==", "=="}, {"!=", "!="},
+      {"<", "<"},           {"<=", "<="}, {">", ">"},   {">=", ">="},
   };
   return tests;
 }
@@ -85,7 +85,8 @@ absl::StatusOr<bool> ApplyTest(absl::string_view name, const Value& input,
                                const Arguments& arguments, Budget& budget) {
   const bool has_argument = OperatorTests().contains(name) || name == "divisibleby";
   if (!arguments.named.empty() || arguments.positional.size() != (has_argument ? 1u : 0u)) {
-    return TypeError(absl::StrCat("the test ", name, " takes ", has_argument ? "one argument" : "no arguments"));
+    return TypeError(
+        absl::StrCat("the test ", name, " takes ", has_argument ? "one argument" : "no arguments"));
   }
   if (const auto plain = PlainTests().find(name); plain != PlainTests().end()) {
     return plain->second(input);

@@ -61,17 +61,28 @@ const Value* Dict::Find(absl::string_view key) const {
 
 absl::string_view TypeName(const Value& value) {
   switch (value.kind()) {
-    case Value::kUndefined: return "undefined value";
-    case Value::kNone: return "None";
-    case Value::kBool: return "bool";
-    case Value::kInt: return "int";
-    case Value::kFloat: return "float";
-    case Value::kText: return "string";
-    case Value::kList: return value.list().flavor == List::kTuple ? "tuple" : "list";
-    case Value::kDict: return "dict";
-    case Value::kNamespace: return "namespace";
-    case Value::kLoop: return "loop";
-    case Value::kCallable: return "function";
+    case Value::kUndefined:
+      return "undefined value";
+    case Value::kNone:
+      return "None";
+    case Value::kBool:
+      return "bool";
+    case Value::kInt:
+      return "int";
+    case Value::kFloat:
+      return "float";
+    case Value::kText:
+      return "string";
+    case Value::kList:
+      return value.list().flavor == List::kTuple ? "tuple" : "list";
+    case Value::kDict:
+      return "dict";
+    case Value::kNamespace:
+      return "namespace";
+    case Value::kLoop:
+      return "loop";
+    case Value::kCallable:
+      return "function";
   }
   return "value";
 }

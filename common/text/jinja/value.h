@@ -1,6 +1,6 @@
-// Value is what Jinja expressions compute with: Python's data model, as far as chat templates see it.
-// Values are immutable (templates run without mutating methods), except namespaces. Containers hold
-// plain data only and are bounded in depth, so that no cycle and no deep recursion can arise.
+// Value is what Jinja expressions compute with: Python's data model, as far as chat templates see
+// it. Values are immutable (templates run without mutating methods), except namespaces. Containers
+// hold plain data only and are bounded in depth, so that no cycle and no deep recursion can arise.
 // Cheap to copy: everything large is shared. Thread-compatible.
 #pragma once
 
@@ -34,8 +34,19 @@ struct Undefined {
 
 class Value {
  public:
-  enum Kind { kUndefined, kNone, kBool, kInt, kFloat, kText, kList, kDict, kNamespace, kLoop,
-              kCallable };
+  enum Kind {
+    kUndefined,
+    kNone,
+    kBool,
+    kInt,
+    kFloat,
+    kText,
+    kList,
+    kDict,
+    kNamespace,
+    kLoop,
+    kCallable
+  };
 
   Value() = default;  // undefined
   static Value MakeUndefined(std::string what) { return Value(Undefined{std::move(what)}); }
@@ -131,9 +142,9 @@ struct Callable {
   enum Type { kMacro, kFunction, kMethod };
   Type type;
   std::string name;
-  Value receiver;                      // kMethod
-  const Statement* macro = nullptr;    // kMacro
-  Scope* closure = nullptr;            // kMacro: outlives every use, because scopes nest
+  Value receiver;                    // kMethod
+  const Statement* macro = nullptr;  // kMacro
+  Scope* closure = nullptr;          // kMacro: outlives every use, because scopes nest
 };
 
 // For error messages: "str", "int", "list" ...

@@ -1,5 +1,6 @@
-// What Python's Jinja2 made of many templates and conversations (chat_template_oracle.json, written by
-// compare_templates.py), against ours. Usage: chat_template_oracle_test PATH/chat_template_oracle.json
+// What Python's Jinja2 made of many templates and conversations (chat_template_oracle.json, written
+// by compare_templates.py), against ours. Usage: chat_template_oracle_test
+// PATH/chat_template_oracle.json
 
 #include <gmock/gmock.h>
 
@@ -20,9 +21,8 @@ TEST(ChatTemplateOracleTest, EveryAnswerAgrees) {
   ASSERT_GT(oracle["jobs"].size(), 300u);
   for (const Json& job : oracle["jobs"]) {
     const auto source = oracle["templates"][job["template"].get<size_t>()].get<std::string>();
-    const auto parsed =
-        ChatTemplate::Parse(source, {.bos = job["bos_token"].get<std::string>(),
-                                     .eos = job["eos_token"].get<std::string>()});
+    const auto parsed = ChatTemplate::Parse(source, {.bos = job["bos_token"].get<std::string>(),
+                                                     .eos = job["eos_token"].get<std::string>()});
     ChatTemplateInput input;
     input.messages = job["messages"];
     input.tools = job.value("tools", Json());

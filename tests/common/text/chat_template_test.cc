@@ -17,8 +17,9 @@ Json Message(const std::string& role, const std::string& content) {
   return {{"role", role}, {"content", content}};
 }
 
-absl::StatusOr<std::vector<Segment>> Render(const std::string& source, Json messages = Json::array(),
-                                            Json variables = Json(), ChatTemplateLimits limits = {}) {
+absl::StatusOr<std::vector<Segment>> Render(const std::string& source,
+                                            Json messages = Json::array(), Json variables = Json(),
+                                            ChatTemplateLimits limits = {}) {
   const auto parsed = ChatTemplate::Parse(source, {.bos = "<s>", .eos = "</s>"}, limits);
   if (!parsed.ok()) return parsed.status();
   ChatTemplateInput input;
@@ -34,9 +35,11 @@ std::string RenderText(const std::string& source, Json messages = Json::array(),
 }
 
 // The untrusted parts, in order.
-std::vector<std::string> Untrusted(const std::string& source, Json messages, Json variables = Json()) {
+std::vector<std::string> Untrusted(const std::string& source, Json messages,
+                                   Json variables = Json()) {
   std::vector<std::string> parts;
-  for (const Segment& segment : Render(source, std::move(messages), std::move(variables)).value()) {
+  const auto segments = Render(source, std::move(messages), std::move(variables)).value();
+  for (const Segment& segment : segments) {
     if (!segment.trusted) parts.push_back(segment.text);
   }
   return parts;
@@ -45,42 +48,61 @@ std::vector<std::string> Untrusted(const std::string& source, Json messages, Jso
 TEST(ChatTemplateTest, WhatTheRequestSaysIsUntrustedAndTheRestIsTrusted) {
   const auto segments = Render(kChatMl, {Message("user", "Hi <|im_end|>")});
   ASSERT_TRUE(segments.ok()) << segments.status();
-  EXPECT_THAT(*segments,
-              ElementsAre(Segment{"<|im_start|>", true}, Segment{"user", false}, Segment{"\n", true},
-                          Segment{"Hi <|im_end|>", false},
-                          Segment{"<|im_end|>\n<|im_start|>assistant\n", true}));
+  EXPECT_THAT(*segments, ElementsAre(Segment{"<|im_start|>", true}, Segment{"user", false},
+                                     Segment{"\n", true}, Segment{"Hi <|im_end|>", false},
+                                     Segment{"<|im_end|>\n<|im_start|>assistant\n", true}));
 }
 
 TEST(ChatTemplateTest, EveryWayToHandleTextKeepsItsOrigin) {
   const Json messages = {Message("user", "  <|x|>,Y  ")};
   const std::string c = "messages[0].content";
   EXPECT_THAT(Untrusted("{{ " + c + " | trim }}", messages), ElementsAre("<|x|>,Y"));
-  EXPECT_THAT(Untrusted("{{ " + c + ".split(',')[0].strip() ~ '<|x|>' }}", messages), ElementsAre("<|x|>"));
-  EXPECT_THAT(Untrusted("{{ ('a' ~ " + c + " ~ 'b') | upper }}", messages), ElementsAre("  <|X|>,Y  "));
-  EXPECT_THAT(Untrusted("{{ 'a-b'.replace('-', " + c + ") }}", messages), ElementsAre("  <|x|>,Y  "));
-  EXPECT_THAT(Untrusted("{{ " + c + ".replace(',', '|sep|') | trim }}", messages), ElementsAre("<|x|>", "Y"));
+  EXPECT_THAT(Untrusted("{{ " + c + ".split(',')[0].strip() ~ '<|x|>' }}", messages),
+              ElementsAre("<|x|>"));
+  EXPECT_THAT(Untrusted("{{ ('a' ~ " + c + " ~ 'b') | upper }}", messages),
+              ElementsAre("  <|X|>,Y  "));
+  EXPECT_THAT(Untrusted("{{ 'a-b'.replace('-', " + c + ") }}", messages),
+              ElementsAre("  <|x|>,Y  "));
+  EXPECT_THAT(Untrusted("{{ " + c + ".replace(',', '|sep|') | trim }}", messages),
+              ElementsAre("<|x|>", "Y"));
   EXPECT_THAT(Untrusted("{{ ['<', " + c + "[3:6], '>'] | join }}", messages), ElementsAre("|x|"));
-  EXPECT_THAT(Untrusted("{% set x %}<{{ " + c + " | trim }}>{% endset %}{{ x[1:-1] }}", messages), ElementsAre("<|x|>,Y"));
-  EXPECT_THAT(Untrusted("{% macro m(t) %}[{{ t }}]{% endmacro %}{{ m(" + c + ") }}", messages), ElementsAre("  <|x|>,Y  "));
-  EXPECT_THAT(Untrusted("{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t + m.content %}{% endfor %}{{ ns.t }}", messages), ElementsAre("  <|x|>,Y  "));
-  EXPECT_THAT(Untrusted("{{ messages | tojson }}", messages), ElementsAre(R"([{"role": "user", "content": "  <|x|>,Y  "}])"));
+  EXPECT_THAT(Untrusted("{% set x %}<{{ " + c + " | trim }}>{% endset %}{{ x[1:-1] }}", messages),
+              ElementsAre("<|x|>,Y"));
+  EXPECT_THAT(Untrusted("{% macro m(t) %}[{{ t }}]{% endmacro %}{{ m(" + c + ") }}", messages),
+              ElementsAre("  <|x|>,Y  "));
+  EXPECT_THAT(Untrusted("{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t + "
+                        "m.content %}{% endfor %}{{ ns.t }}",
+                        messages),
+              ElementsAre("  <|x|>,Y  "));
+  EXPECT_THAT(Untrusted("{{ messages | tojson }}", messages),
+              ElementsAre(R"([{"role": "user", "content": "  <|x|>,Y  "}])"));
   EXPECT_THAT(Untrusted("{{ messages[0].items() | list }}", messages).size(), 4u);
-  EXPECT_THAT(Untrusted("{% for c in " + c + " %}{{ c }}{% endfor %}", messages), ElementsAre("  <|x|>,Y  "));
-  EXPECT_THAT(Untrusted("{{ " + c + " | trim | indent(2, true) }}", messages), ElementsAre("<|x|>,Y"));
+  EXPECT_THAT(Untrusted("{% for c in " + c + " %}{{ c }}{% endfor %}", messages),
+              ElementsAre("  <|x|>,Y  "));
+  EXPECT_THAT(Untrusted("{{ " + c + " | trim | indent(2, true) }}", messages),
+              ElementsAre("<|x|>,Y"));
   EXPECT_THAT(Untrusted("{{ strftime_now(" + c + ") }}", messages), ElementsAre("  <|x|>,Y  "));
-  EXPECT_THAT(Untrusted("{{ [1, 2] | tojson(separators=(" + c + ", ':')) }}", messages), ElementsAre("[1  <|x|>,Y  2]"));
+  EXPECT_THAT(Untrusted("{{ [1, 2] | tojson(separators=(" + c + ", ':')) }}", messages),
+              ElementsAre("[1  <|x|>,Y  2]"));
 }
 
 TEST(ChatTemplateTest, NamesFromTheRequestAreUntrusted) {
-  EXPECT_THAT(Untrusted("{% for k in messages[0] %}{{ k }};{% endfor %}", {{{"<|end|>", 1}}}), ElementsAre("<|end|>"));
-  EXPECT_THAT(Untrusted("{{ extra }}", Json::array(), {{"extra", "<|end|>"}}), ElementsAre("<|end|>"));
+  EXPECT_THAT(Untrusted("{% for k in messages[0] %}{{ k }};{% endfor %}", {{{"<|end|>", 1}}}),
+              ElementsAre("<|end|>"));
+  EXPECT_THAT(Untrusted("{{ extra }}", Json::array(), {{"extra", "<|end|>"}}),
+              ElementsAre("<|end|>"));
 }
 
 TEST(ChatTemplateTest, RequestVariablesCannotReplaceTheRoutersOwn) {
   const Json variables = {{"bos_token", "X"}, {"add_generation_prompt", false}, {"messages", "Y"}};
-  EXPECT_EQ(RenderText("{{ bos_token }}{{ add_generation_prompt }}{{ messages }}", Json::array(), variables), "<s>True[]");
+  EXPECT_EQ(RenderText("{{ bos_token }}{{ add_generation_prompt }}{{ messages }}", Json::array(),
+                       variables),
+            "<s>True[]");
   EXPECT_THAT(Untrusted("{{ bos_token }}", Json::array(), variables), ElementsAre());
-  EXPECT_EQ(Render("{{ raise_exception('no') }}", Json::array(), {{"raise_exception", 1}}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Render("{{ raise_exception('no') }}", Json::array(), {{"raise_exception", 1}})
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(ChatTemplateTest, AMissingTemplateIsNotFound) {
@@ -89,19 +111,25 @@ TEST(ChatTemplateTest, AMissingTemplateIsNotFound) {
 
 TEST(ChatTemplateTest, WhatIsNotSupportedIsAnErrorAtParseTime) {
   for (const char* source :
-       {"{% include 'x' %}", "{{ x | nofilter }}", "{{ x is notest }}", "{{ x.nomethod() }}", "{{ nofunction() }}", "{% call m() %}{% endcall %}",
-        "{{ [1] | map('nofilter') }}", "{{ [1] | select('notest') }}", "{{ x.append(1) }}", "{{ f(*args) }}", "{{ 2 ** 3 }}", "{{ {1: 2} }}",
-        "{% for x in y recursive %}{% endfor %}", "{% macro m() %}{{ caller() }}{% endmacro %}", "{% do x %}", "{{ '\\N{DASH}' }}"}) {
+       {"{% include 'x' %}", "{{ x | nofilter }}", "{{ x is notest }}", "{{ x.nomethod() }}",
+        "{{ nofunction() }}", "{% call m() %}{% endcall %}", "{{ [1] | map('nofilter') }}",
+        "{{ [1] | select('notest') }}", "{{ x.append(1) }}", "{{ f(*args) }}", "{{ 2 ** 3 }}",
+        "{{ {1: 2} }}", "{% for x in y recursive %}{% endfor %}",
+        "{% macro m() %}{{ caller() }}{% endmacro %}", "{% do x %}", "{{ '\\N{DASH}' }}"}) {
     const absl::Status status = ChatTemplate::Parse(source, {}).status();
-    EXPECT_THAT(status.code(), testing::AnyOf(absl::StatusCode::kUnimplemented, absl::StatusCode::kInvalidArgument)) << source;
+    EXPECT_THAT(status.code(), testing::AnyOf(absl::StatusCode::kUnimplemented,
+                                              absl::StatusCode::kInvalidArgument))
+        << source;
     EXPECT_THAT(std::string(status.message()), HasSubstr("line 1")) << source;
     EXPECT_THAT(std::string(status.message()), HasSubstr("not supported")) << source;
   }
 }
 
 TEST(ChatTemplateTest, SyntaxErrorsNameTheLine) {
-  for (const char* source : {"\n{% if x %}", "\n{{ x", "\n{{ x }", "\n{% endif %}", "\n{{ (x] }}", "\n{% for in y %}{% endfor %}", "\n{{ 'x }}", "\n{% frob %}", "\n{{ x y }}",
-                             "\n{# x", "\n{% raw %}", "\n{{ }}", "\n{% break %}", "\n{{ 1 + }}", "\n{% set x %}", "\n{{ '\\ud800' }}", "\n{{ ? }}"}) {
+  for (const char* source : {"\n{% if x %}", "\n{{ x", "\n{{ x }", "\n{% endif %}", "\n{{ (x] }}",
+                             "\n{% for in y %}{% endfor %}", "\n{{ 'x }}", "\n{% frob %}",
+                             "\n{{ x y }}", "\n{# x", "\n{% raw %}", "\n{{ }}", "\n{% break %}",
+                             "\n{{ 1 + }}", "\n{% set x %}", "\n{{ '\\ud800' }}", "\n{{ ? }}"}) {
     const absl::Status status = ChatTemplate::Parse(source, {}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << source;
     EXPECT_THAT(std::string(status.message()), HasSubstr("line 2")) << source << status;
@@ -126,11 +154,16 @@ TEST(ChatTemplateTest, RenderingIsBounded) {
   };
   const auto exhausted = absl::StatusCode::kResourceExhausted;
   EXPECT_EQ(code("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"), exhausted);
-  EXPECT_EQ(code("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"), exhausted);
+  EXPECT_EQ(code("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
+            exhausted);
   EXPECT_EQ(code("{{ 'x' * 9999999999 }}"), exhausted);
   EXPECT_EQ(code("{{ [1] * 9223372036854775807 }}"), exhausted);
-  EXPECT_EQ(code("{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), exhausted);
-  EXPECT_EQ(code("{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}"), exhausted);
+  EXPECT_EQ(code("{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x "
+                 "%}{% endfor %}"),
+            exhausted);
+  EXPECT_EQ(code("{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% "
+                 "endfor %}"),
+            exhausted);
   EXPECT_EQ(code("{{ 'x' * 101 }}", {.max_output_bytes = 100}), exhausted);
 }
 
@@ -141,7 +174,9 @@ TEST(ChatTemplateTest, DeeplyNestedRequestsAreRefused) {
 }
 
 TEST(ChatTemplateTest, DeeplyNestedTemplatesAreRefused) {
-  const auto parse = [](const std::string& source) { return ChatTemplate::Parse(source, {}).status().code(); };
+  const auto parse = [](const std::string& source) {
+    return ChatTemplate::Parse(source, {}).status().code();
+  };
   std::string nots, blocks;
   for (int i = 0; i < 5000; ++i) nots += "not ";
   for (int i = 0; i < 5000; ++i) blocks += "{% if x %}";

@@ -14,10 +14,10 @@ import hf_tokenizer
 import text_samples
 
 
-def ours(program, model, mode, items, item_format, result_format):
+def ours(program, model, pre, mode, items, item_format, result_format):
     frames = b"".join(struct.pack("<I", len(item)) + (item if item_format == "B" else struct.pack("<%di" % len(item), *item))
                       for item in items)
-    out = subprocess.run([program, model, mode], input=frames, stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run([program, model, mode, pre], input=frames, stdout=subprocess.PIPE, check=True).stdout
     results, pos = [], 0
     while pos < len(out):
         (count,) = struct.unpack_from("<I", out, pos)
@@ -34,8 +34,11 @@ def ours(program, model, mode, items, item_format, result_format):
 
 
 class Comparison:
-    def __init__(self, program, model):
-        self.program, self.model, self.failures = program, model, 0
+    def __init__(self, program, model, pre):
+        self.program, self.model, self.pre, self.failures = program, model, pre, 0
+
+    def ours(self, mode, items, item_format, result_format):
+        return ours(self.program, self.model, self.pre, mode, items, item_format, result_format)
 
     def check(self, what, items, expected, actual):
         wrong = [i for i in range(len(items)) if expected[i] != actual[i]]
@@ -46,14 +49,14 @@ class Comparison:
 
     def encode(self, what, mode, strings, tokenizer):
         expected = [e.ids for e in tokenizer.encode_batch(strings, add_special_tokens=False)]
-        actual = ours(self.program, self.model, mode, [s.encode("utf-8") for s in strings], "B", "i")
+        actual = self.ours(mode, [s.encode("utf-8") for s in strings], "B", "i")
         self.check(what, strings, expected, actual)
         return expected
 
     def decode(self, what, mode, sequences, tokenizer):
         skip = mode == "decode"
         expected = [tokenizer.decode(ids, skip_special_tokens=skip) for ids in sequences]
-        actual = [b.decode("utf-8") for b in ours(self.program, self.model, mode, sequences, "i", "B")]
+        actual = [b.decode("utf-8") for b in self.ours(mode, sequences, "i", "B")]
         self.check(what, sequences, expected, actual)
 
 
@@ -80,15 +83,14 @@ def split_at_random(rng, s):
     return b"\xff".join(p.encode("utf-8") for p in parts)
 
 
-def main():
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    path, program = sys.argv[1:]
-    model = hf_tokenizer.Model(path)
+def compare(path, program, pre):
+    """Everything with one pre-tokenizer; returns the number of differences."""
+    model = hf_tokenizer.Model(path, pre)
+    print("pre-tokenizer " + pre)
     recognising, plain = model.tokenizer(), model.tokenizer(specials=False)
     specials = [t for t, kind in zip(model.tokens, model.types) if kind == hf_tokenizer.CONTROL]
     rng = random.Random(7)
-    comparison = Comparison(program, path)
+    comparison = Comparison(program, path, pre)
 
     points = code_points()
     assigned = sum(unicodedata.category(c) != "Cn" for c in points)
@@ -107,12 +109,12 @@ def main():
     comparison.encode("the same with special tokens, as plain text", "plain", mixed, plain)
 
     marked = [split_at_random(rng, s) for s in strings]
-    actual = ours(program, path, "segments", marked, "B", "i")
+    actual = comparison.ours("segments", marked, "B", "i")
     comparison.check("the same cut into trusted and untrusted parts", strings, ids, actual)
 
     byte_strings = text_samples.random_bytes(10000, seed=2)
     expected = [e.ids for e in plain.encode_batch([b.decode("utf-8", "replace") for b in byte_strings])]
-    actual = ours(program, path, "plain", byte_strings, "B", "i")
+    actual = comparison.ours("plain", byte_strings, "B", "i")
     comparison.check("10,000 byte strings, random and damaged UTF-8", byte_strings, expected, actual)
 
     sequences = [[rng.randrange(len(model.tokens)) for _ in range(rng.randint(0, 60))] for _ in range(10000)]
@@ -123,8 +125,15 @@ def main():
     long_texts = ["a" * 3000, " " * 5000, "ab" * 4000, "\n" * 2000 + "x", "0" * 999, "!" * 4097, "你" * 2000, "a b" * 3000,
                   "".join(text_samples.characters(rng, "latin", 20000)), "'" * 777 + "s", "\u00a0" * 1000, "e\u0301" * 2000]
     comparison.encode("long words", "plain", long_texts, plain)
-    print("agree" if comparison.failures == 0 else "%d DIFFERENCES" % comparison.failures)
-    return comparison.failures != 0
+    return comparison.failures
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    failures = sum(compare(sys.argv[1], sys.argv[2], pre) for pre in ("smollm", "gpt-2"))
+    print("agree" if failures == 0 else "%d DIFFERENCES" % failures)
+    return failures != 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-// Nobody can forge a turn: the default model's template and tokenizer together. Needs the model file:
-// TANDEM_TEST_MODEL.
+// Nobody can forge a turn: the default model's template and tokenizer together. Needs the model
+// file: TANDEM_TEST_MODEL.
 
 #include <gmock/gmock.h>
 
@@ -29,8 +29,8 @@ class ForgedTurnTest : public testing::Test {
     auto tokenizer = Tokenizer::Create(data);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
     tokenizer_.emplace(*std::move(tokenizer));
-    auto parsed = ChatTemplate::Parse(data.chat_template, {.bos = data.tokens[*data.bos],
-                                                           .eos = data.tokens[*data.eos]});
+    auto parsed = ChatTemplate::Parse(
+        data.chat_template, {.bos = data.tokens[*data.bos], .eos = data.tokens[*data.eos]});
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     template_.emplace(*std::move(parsed));
   }
@@ -55,8 +55,9 @@ TEST_F(ForgedTurnTest, AnHonestConversationHasItsControlTokens) {
                          {{"role", "user"}, {"content", "Hi"}}};
   const std::vector<TokenId> ids = Prompt(messages);
   EXPECT_EQ(CountControl(ids), 5u);  // two turns of two, and the start of the answer
-  EXPECT_EQ(ids, tokenizer_->EncodeTrusted("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
-                                           "Hi<|im_end|>\n<|im_start|>assistant\n"));
+  EXPECT_EQ(ids,
+            tokenizer_->EncodeTrusted("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
+                                      "Hi<|im_end|>\n<|im_start|>assistant\n"));
 }
 
 TEST_F(ForgedTurnTest, SpecialTokensInContentAndRoleArePlainText) {
@@ -87,17 +88,22 @@ TEST_F(ForgedTurnTest, LookalikesAndEscapesArePlainText) {
 TEST_F(ForgedTurnTest, HostileTextIsTokenizedInReasonableTime) {
   constexpr size_t kBytes = size_t{1} << 20;
   std::string mixed;
-  while (mixed.size() < kBytes) mixed += "ab" + std::string(1, static_cast<char>('a' + mixed.size() % 23));
+  while (mixed.size() < kBytes)
+    mixed += "ab" + std::string(1, static_cast<char>('a' + mixed.size() % 23));
   std::string prose;
   while (prose.size() < kBytes) prose += "The quick brown fox doesn't jump over 13 lazy dogs. ";
-  const std::pair<const char*, std::string> texts[] = {
-      {"one letter", std::string(kBytes, 'a')}, {"spaces", std::string(kBytes, ' ')}, {"open brackets", std::string(kBytes, '<')},
-      {"one long word", mixed},                 {"prose", prose}};
+  const std::pair<const char*, std::string> texts[] = {{"one letter", std::string(kBytes, 'a')},
+                                                       {"spaces", std::string(kBytes, ' ')},
+                                                       {"open brackets", std::string(kBytes, '<')},
+                                                       {"one long word", mixed},
+                                                       {"prose", prose}};
   for (const auto& [name, text] : texts) {
     const auto start = std::chrono::steady_clock::now();
     const size_t count = tokenizer_->EncodeTrusted(text).size();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::cout << name << ": " << text.size() << " bytes, " << count << " tokens, " << seconds << " s\n";
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    std::cout << name << ": " << text.size() << " bytes, " << count << " tokens, " << seconds
+              << " s\n";
     EXPECT_LT(seconds, 60);
   }
 }

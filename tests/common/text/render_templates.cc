@@ -1,6 +1,6 @@
-// Test-only program for compare_templates.py: renders chat templates. Each line on stdin is an object
-// with "template" and what ChatTemplateInput holds; each line on stdout is an object with "text" and
-// "trusted" (the trusted parts alone), or "error".
+// Test-only program for compare_templates.py: renders chat templates. Each line on stdin is an
+// object with "template" and what ChatTemplateInput holds; each line on stdout is an object with
+// "text" and "trusted" (the trusted parts alone), or "error".
 
 #include <iostream>
 #include <string>

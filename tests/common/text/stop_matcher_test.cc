@@ -76,7 +76,8 @@ TEST(StopMatcherTest, EmptyStopsNeverMatchAndKeepTheNumbering) {
 }
 
 TEST(StopMatcherTest, WorksOnCharactersOfSeveralBytes) {
-  for (size_t piece = 1; piece <= 5; ++piece) EXPECT_EQ(Feed({"。終"}, "はい。い。終わり", piece).text, "はい。い");
+  for (size_t piece = 1; piece <= 5; ++piece)
+    EXPECT_EQ(Feed({"。終"}, "はい。い。終わり", piece).text, "はい。い");
 }
 
 }  // namespace

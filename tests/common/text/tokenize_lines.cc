@@ -1,5 +1,6 @@
 // Test-only program for compare_with_hf.py: tokenizes or decodes items that arrive on stdin.
-//   tandem_tokenize_lines MODEL.gguf MODE
+//   tandem_tokenize_lines MODEL.gguf MODE PRE
+// PRE is the pre-tokenizer to use, "-" for the file's own.
 // Items are framed by a little-endian 32-bit count. MODE "trusted" and "plain": bytes in, ids out
 // (32 bits each); "decode" and "decode-all" (with special tokens): ids in, bytes out; "segments":
 // bytes in, in which the byte 0xFF changes between untrusted (first) and trusted text, ids out.
@@ -50,13 +51,15 @@ std::vector<TokenId> Tokenize(const Tokenizer& tokenizer, const std::string& mod
   return tokenizer.Encode(bytes);
 }
 
-int Run(const char* path, const std::string& mode) {
+int Run(const char* path, const std::string& mode, const std::string& pre) {
   const auto model = ModelFile::Open(path);
   if (!model.ok()) {
     std::fprintf(stderr, "%s\n", model.status().ToString().c_str());
     return 1;
   }
-  const auto tokenizer = Tokenizer::Create((*model)->tokenizer());
+  TokenizerData data = (*model)->tokenizer();
+  if (pre != "-") data.pre_tokenizer = pre;
+  const auto tokenizer = Tokenizer::Create(data);
   if (!tokenizer.ok()) {
     std::fprintf(stderr, "%s\n", tokenizer.status().ToString().c_str());
     return 1;
@@ -75,9 +78,10 @@ int Run(const char* path, const std::string& mode) {
 }  // namespace tandem
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: %s MODEL.gguf trusted|plain|segments|decode|decode-all\n", argv[0]);
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: %s MODEL.gguf trusted|plain|segments|decode|decode-all PRE\n",
+                 argv[0]);
     return 2;
   }
-  return tandem::Run(argv[1], argv[2]);
+  return tandem::Run(argv[1], argv[2], argv[3]);
 }

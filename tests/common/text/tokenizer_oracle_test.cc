@@ -141,7 +141,8 @@ class TokenizerOracleTest : public testing::Test {
   std::vector<std::string> Samples() const {
     Random random(1);
     std::vector<std::string> samples;
-    for (size_t i = 0; i < oracle()["strings"].get<size_t>(); ++i) samples.push_back(Sample(random));
+    for (size_t i = 0; i < oracle()["strings"].get<size_t>(); ++i)
+      samples.push_back(Sample(random));
     return samples;
   }
 

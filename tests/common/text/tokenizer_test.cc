@@ -36,7 +36,8 @@ TEST_F(TokenizerTest, BytesWithoutASymbolAreDroppedAndTheirNeighboursMerge) {
   EXPECT_THAT(Pieces(tokenizer_.Encode("he\x01llo")), ElementsAre("he", "ll", "o"))
       << "U+0001 is a word of its own";
   TokenizerData data = SmallTokenizerData();
-  data.tokens[std::find(data.tokens.begin(), data.tokens.end(), "x") - data.tokens.begin()] = "gone";
+  data.tokens[std::find(data.tokens.begin(), data.tokens.end(), "x") - data.tokens.begin()] =
+      "gone";
   const auto lacking = Tokenizer::Create(data);
   ASSERT_TRUE(lacking.ok());
   EXPECT_EQ(lacking->Encode("hxello"), lacking->Encode("hello"));
@@ -47,7 +48,10 @@ TEST_F(TokenizerTest, EveryDigitStandsAlone) {
 }
 
 TEST_F(TokenizerTest, IllFormedBytesCountAsReplacementCharacters) {
-  EXPECT_EQ(tokenizer_.Encode("a\xFF" "b\xE2\x82"), tokenizer_.Encode("a\uFFFD" "b\uFFFD"));
+  EXPECT_EQ(tokenizer_.Encode("a\xFF"
+                              "b\xE2\x82"),
+            tokenizer_.Encode("a\uFFFD"
+                              "b\uFFFD"));
 }
 
 TEST_F(TokenizerTest, PlainTextNeverGivesAControlToken) {
@@ -69,7 +73,8 @@ TEST_F(TokenizerTest, TrustedTextGivesControlTokens) {
 TEST_F(TokenizerTest, ControlTokensNeedAllTheirBytesTrusted) {
   const auto has_control = [&](const std::vector<Segment>& segments) {
     const auto ids = tokenizer_.EncodeWithSpecials(segments);
-    return std::any_of(ids.begin(), ids.end(), [&](TokenId id) { return tokenizer_.IsControl(id); });
+    return std::any_of(ids.begin(), ids.end(),
+                       [&](TokenId id) { return tokenizer_.IsControl(id); });
   };
   EXPECT_TRUE(has_control({{"<|st", true}, {"art|>", true}}));
   EXPECT_FALSE(has_control({{"<|st", true}, {"art|>", false}}));
@@ -81,8 +86,9 @@ TEST_F(TokenizerTest, ControlTokensNeedAllTheirBytesTrusted) {
 }
 
 TEST_F(TokenizerTest, BordersBetweenSegmentsDoNotCutWords) {
-  EXPECT_EQ(tokenizer_.EncodeWithSpecials({{"he", true}, {"ll", false}, {"o hel", true}, {"lo", false}}),
-            tokenizer_.Encode("hello hello"));
+  EXPECT_EQ(
+      tokenizer_.EncodeWithSpecials({{"he", true}, {"ll", false}, {"o hel", true}, {"lo", false}}),
+      tokenizer_.Encode("hello hello"));
 }
 
 TEST_F(TokenizerTest, KnowsItsSpecialTokens) {

@@ -143,17 +143,18 @@ TEST_F(LandingTest, CancelQuarantinesLandingBlocksUntilTheyAreQuiet) {
 
 TEST_F(LandingTest, OfferWaitsForRoomWithoutLosingItsLease) {
   DecodeCoreOptions options = DecodeRig::DefaultOptions();
+  options.expected_output_tokens = 1;  // so that the first request outgrows its booking
   DecodeRig rig(12, options);
-  rig.Send(rig.NewGenerate(2, 70, 16));  // fills itself, holds five blocks and books one more
+  rig.Send(rig.NewGenerate(2, 70, 90));
   rig.Send(rig.NewGenerate(1, 60, 3, DecodeRig::Assignment(1)));
-  rig.RunStep();
-  rig.RunStep();
-  rig.RunStep();
+  for (int i = 0; i < 70; ++i) rig.RunStep();  // nine of twelve blocks are taken
   rig.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, 3});
   rig.Advance(std::chrono::seconds(20));
   EXPECT_THAT(rig.Sent<FillLost>(), IsEmpty());
+  EXPECT_FALSE(rig.LastPeerMessage<Grant>().has_value());
   rig.RunUntilIdle();
-  ASSERT_TRUE(rig.LastPeerMessage<Grant>().has_value());
+  EXPECT_THAT(rig.Tokens(2), SizeIs(90));
+  EXPECT_TRUE(rig.LastPeerMessage<Grant>().has_value());
 }
 
 TEST_F(LandingTest, WholePromptInTheCacheNeedsNoPush) {
