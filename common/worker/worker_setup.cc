@@ -125,9 +125,7 @@ absl::StatusOr<std::unique_ptr<KvTransport>> MakeTransport(const WorkerConfig& c
     return absl::InvalidArgumentError(
         absl::StrCat("transport '", config.transport, "' is not known; there is: auto, ucx"));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<KvTransport> transport, UcxTransport::Create());
-  Log(Level::kInfo, "transport ready", {{"transport", transport->Describe()}});
-  return transport;
+  return UcxTransport::Create();
 }
 
 }  // namespace tandem

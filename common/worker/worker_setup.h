@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
                                                          WorkerRole role,
                                                          uint32_t max_batch_tokens);
 
-// The KV transport that the settings name; logs what it is.
+// The KV transport that the settings name.
 absl::StatusOr<std::unique_ptr<KvTransport>> MakeTransport(const WorkerConfig& config);
 
 // 64 bits from the kernel, for incarnations and grant ids.

@@ -192,14 +192,18 @@ void HttpConnection::WatchClient() {
   socket_.async_read_some(input_.prepare(4096),
                           [self = shared_from_this()](error_code ec, size_t size) {
                             self->watching_ = false;
-                            if (self->state_ == State::kClosed) return;
                             self->input_.commit(size);
-                            if (ec) return self->Close();
-                            if (self->state_ == State::kAnswer) return self->WatchClient();
-                            if (self->state_ == State::kLinger) return self->DropInput();
-                            // The answer was complete before this read: it is the next request's.
-                            self->ReadHead();
+                            self->OnWatched(ec);
                           });
+}
+
+void HttpConnection::OnWatched(error_code ec) {
+  if (state_ == State::kClosed) return;
+  // The answer was complete before this read: it is the next request's. Aborted: by AnswerComplete.
+  if (state_ == State::kHead && (!ec || ec == asio::error::operation_aborted)) return ReadHead();
+  if (ec) return Close();
+  if (state_ == State::kLinger) return DropInput();
+  WatchClient();
 }
 
 // ---- answers ----
@@ -249,9 +253,11 @@ void HttpConnection::OnWritten(error_code ec) {
 void HttpConnection::AnswerComplete() {
   if (!keep_alive_ || draining_) return Linger();
   state_ = State::kHead;
-  // A read that is still pending brings the start of the next request.
-  if (watching_) return SetTimer(options_.idle_limit);
-  ReadHead();
+  if (!watching_) return ReadHead();
+  // A read is still pending. It brings the start of the next request, unless that is here already.
+  SetTimer(options_.idle_limit);
+  error_code ignored;
+  if (input_.size() > 0) socket_.cancel(ignored);
 }
 
 void HttpConnection::Linger() {

@@ -59,6 +59,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnBody(boost::beast::error_code ec);
   void Refuse(boost::beast::error_code ec);
   void WatchClient();
+  void OnWatched(boost::beast::error_code ec);
   void Dispatch();
 
   void SendHead(const HttpResponse& response, std::optional<size_t> content_length);

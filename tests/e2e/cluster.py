@@ -26,7 +26,7 @@ def wait_for(condition, limit_s, what):
 
 
 class Process:
-    def __init__(self, folder, name, arguments, environment=None):
+    def __init__(self, folder, name, arguments, environment=None, port="0"):
         self.name = name
         self.port_file = os.path.join(folder, name + ".port")
         self.log_path = os.path.join(folder, name + ".log")
@@ -35,7 +35,7 @@ class Process:
             os.unlink(self.port_file)
         self.log_file = open(self.log_path, "ab")
         self.popen = subprocess.Popen(
-            [program, "--model", MODEL, "--listen-port", "0", "--port-file", self.port_file] + arguments,
+            [program, "--model", MODEL, "--listen-port", port, "--port-file", self.port_file] + arguments,
             stdout=self.log_file, stderr=self.log_file, stdin=subprocess.DEVNULL,
             env={**os.environ, **(environment or {})})
 
@@ -142,8 +142,8 @@ class Cluster:
         with open(old.port_file) as file:
             port = file.read().strip()
         role = name.split("-")[0]
-        worker = Process(self.folder, name, ["--name", name, "--threads", "1", "--listen-port", port] +
-                         self.arguments.get(role, []), self.environment)
+        worker = Process(self.folder, name, ["--name", name, "--threads", "1"] + self.arguments.get(role, []),
+                         self.environment, port)
         self.workers[name] = worker
         worker.port()
 
