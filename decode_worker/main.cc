@@ -1,4 +1,5 @@
-// The decode worker: keeps the paged KV cache of running sequences, samples their tokens and streams them to routers.
+// The decode worker: keeps the paged KV cache of running sequences, samples their tokens and
+// streams them to routers.
 
 #include <algorithm>
 #include <cstdio>
@@ -15,19 +16,18 @@ absl::Status RunDecodeWorker(const DecodeConfig& config) {
   StartProcess(config, "decode");
   ASSIGN_OR_RETURN(std::unique_ptr<WorkerSetup> setup,
                    SetUpWorker(config, WorkerRole::kDecode, config.max_batch_tokens));
-  DecodeCore core(
-      {.prefix_root = setup->prefix_root,
-       .incarnation = setup->hello.handshake.incarnation,
-       .first_grant_id = RandomId() >> 16,  // far from wrapping round
-       .end_tokens = setup->model->end_tokens,
-       .max_model_len = setup->hello.max_model_len,
-       .max_sequences = config.max_sequences,
-       .reserve_blocks = config.reserve_blocks,
-       .step_limits = {.max_batch_tokens = config.max_batch_tokens,
-                       .max_prefill_tokens =
-                           std::min(config.chunk_tokens, config.max_prefill_tokens_per_step),
-                       .max_sequences = config.max_sequences}},
-      setup->cache.get());
+  DecodeCore core({.prefix_root = setup->prefix_root,
+                   .incarnation = setup->hello.handshake.incarnation,
+                   .first_grant_id = RandomId() >> 16,  // far from wrapping round
+                   .end_tokens = setup->model->end_tokens,
+                   .max_model_len = setup->hello.max_model_len,
+                   .max_sequences = config.max_sequences,
+                   .reserve_blocks = config.reserve_blocks,
+                   .step_limits = {.max_batch_tokens = config.max_batch_tokens,
+                                   .max_prefill_tokens = std::min(
+                                       config.chunk_tokens, config.max_prefill_tokens_per_step),
+                                   .max_sequences = config.max_sequences}},
+                  setup->cache.get());
   return Serve(config, setup.get(), &core, [&](WorkerMetrics* metrics) {
     const DecodeCounters& counters = core.counters();
     metrics->tokens[WorkerTokens::kPromptComputed].SetTotal(counters.computed_prompt_tokens);

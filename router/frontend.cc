@@ -29,7 +29,6 @@ std::string PercentDecoded(absl::string_view text) {
   return decoded;
 }
 
-
 // Bodies waiting for the text thread; a body is bounded by the HTTP server.
 constexpr size_t kMaxTextWork = 1024;
 

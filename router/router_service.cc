@@ -1,7 +1,7 @@
 #include "router/router_service.h"
 
-#include <filesystem>
 #include <cstring>
+#include <filesystem>
 #include <random>
 #include <utility>
 

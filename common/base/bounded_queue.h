@@ -1,9 +1,9 @@
 // BoundedQueue hands values from any number of producers to one consumer.
 //
-// Two bounds keep a full queue from deadlocking a cycle of threads: TryPush refuses new work beyond `capacity`, while
-// PushReserved is for completions of work that was itself admitted (their number is bounded by that work) and is never
-// refused.
-// Thread-safe. The consumer may block; producers never do.
+// Two bounds keep a full queue from deadlocking a cycle of threads: TryPush refuses new work beyond
+// `capacity`, while PushReserved is for completions of work that was itself admitted (their number
+// is bounded by that work) and is never refused. Thread-safe. The consumer may block; producers
+// never do.
 #pragma once
 
 #include <cstddef>
@@ -43,12 +43,13 @@ class BoundedQueue {
     ready_.NotifyOne();
   }
 
-  // Waits until a value is there, the queue is closed or `deadline` passes; then takes everything that is queued, in
-  // order. Empty: deadline passed or closed.
+  // Waits until a value is there, the queue is closed or `deadline` passes; then takes everything
+  // that is queued, in order. Empty: deadline passed or closed.
   std::vector<T> PopAll(Instant deadline) {
     MutexLock lock(&mutex_);
-    ready_.WaitUntil(&mutex_, deadline,
-                     [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !queue_.empty(); });
+    ready_.WaitUntil(&mutex_, deadline, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return closed_ || !queue_.empty();
+    });
     std::vector<T> values(std::make_move_iterator(queue_.begin()),
                           std::make_move_iterator(queue_.end()));
     queue_.clear();

@@ -11,14 +11,14 @@ namespace tandem {
 
 }  // namespace tandem
 
-#define TANDEM_CHECK(condition)                                                        \
-  do {                                                                                 \
-    if (!(condition)) [[unlikely]]                                                     \
-      ::tandem::CheckFailed(__FILE__, __LINE__, #condition, "");                       \
+#define TANDEM_CHECK(condition)                                  \
+  do {                                                           \
+    if (!(condition)) [[unlikely]]                               \
+      ::tandem::CheckFailed(__FILE__, __LINE__, #condition, ""); \
   } while (false)
 
-#define TANDEM_CHECK_MSG(condition, message)                                           \
-  do {                                                                                 \
-    if (!(condition)) [[unlikely]]                                                     \
-      ::tandem::CheckFailed(__FILE__, __LINE__, #condition, (message));                \
+#define TANDEM_CHECK_MSG(condition, message)                            \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]]                                      \
+      ::tandem::CheckFailed(__FILE__, __LINE__, #condition, (message)); \
   } while (false)

@@ -1,5 +1,5 @@
-// Time as the rest of Tandem sees it: a monotonic instant and durations. Wall-clock time is for logs only and never
-// crosses the wire; deadlines travel as remaining durations.
+// Time as the rest of Tandem sees it: a monotonic instant and durations. Wall-clock time is for
+// logs only and never crosses the wire; deadlines travel as remaining durations.
 #pragma once
 
 #include <chrono>
@@ -8,7 +8,8 @@
 namespace tandem {
 
 using Duration = std::chrono::nanoseconds;
-// Nanoseconds since an arbitrary start of this process's monotonic clock (or of virtual time in a simulation).
+// Nanoseconds since an arbitrary start of this process's monotonic clock (or of virtual time in a
+// simulation).
 using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 inline constexpr Instant kNever = Instant::max();

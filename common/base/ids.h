@@ -1,4 +1,5 @@
-// Strong integer types for identifiers, so that a BlockId cannot be passed where a WorkerId is wanted.
+// Strong integer types for identifiers, so that a BlockId cannot be passed where a WorkerId is
+// wanted.
 #pragma once
 
 #include <compare>
@@ -26,7 +27,8 @@ class StrongId {
   Rep value_ = 0;
 };
 
-using TokenId = int32_t;  // an index into the vocabulary; arithmetic type on purpose, it fills arrays
+using TokenId =
+    int32_t;  // an index into the vocabulary; arithmetic type on purpose, it fills arrays
 
 // One physical KV block of a worker's arena, in [0, num_blocks).
 using BlockId = StrongId<struct BlockIdTag, uint32_t>;
@@ -34,7 +36,8 @@ using BlockId = StrongId<struct BlockIdTag, uint32_t>;
 using RequestId = StrongId<struct RequestIdTag, uint64_t>;
 // One life of a worker process; drawn at random at start, so a restarted worker is a different one.
 using Incarnation = StrongId<struct IncarnationTag, uint64_t>;
-// One permission to write landing blocks; drawn by the receiver, never reused within an incarnation.
+// One permission to write landing blocks; drawn by the receiver, never reused within an
+// incarnation.
 using GrantId = StrongId<struct GrantIdTag, uint64_t>;
 // One router session of a worker, local to the worker.
 using SessionId = StrongId<struct SessionIdTag, uint64_t>;

@@ -1,5 +1,5 @@
-// An annotated std::mutex. Debian's absl::Mutex is invisible to ThreadSanitizer, this one is not; the annotations are
-// checked by clang's -Wthread-safety in lint.
+// An annotated std::mutex. Debian's absl::Mutex is invisible to ThreadSanitizer, this one is not;
+// the annotations are checked by clang's -Wthread-safety in lint.
 #pragma once
 
 #include <condition_variable>
@@ -32,15 +32,17 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex* mutex_;
 };
 
-// A condition variable for Mutex. Wait functions are called with the mutex held and hold it again on return.
+// A condition variable for Mutex. Wait functions are called with the mutex held and hold it again
+// on return.
 class CondVar {
  public:
   void NotifyOne() { cv_.notify_one(); }
   void NotifyAll() { cv_.notify_all(); }
-  // Waits until `predicate()` or `deadline`; returns the predicate's last value. Instant::max() waits without limit and is
-  // for threads whose end is signalled through the predicate.
+  // Waits until `predicate()` or `deadline`; returns the predicate's last value. Instant::max()
+  // waits without limit and is for threads whose end is signalled through the predicate.
   template <class TimePoint, class Predicate>
-  bool WaitUntil(Mutex* mutex, TimePoint deadline, Predicate predicate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  bool WaitUntil(Mutex* mutex, TimePoint deadline,
+                 Predicate predicate) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     std::unique_lock<std::mutex> lock(mutex->native(), std::adopt_lock);
     bool result = true;
     if (deadline == TimePoint::max()) {

@@ -1,4 +1,5 @@
-// Early return on absl::Status errors (this Abseil has no such macros), and context added on the way up.
+// Early return on absl::Status errors (this Abseil has no such macros), and context added on the
+// way up.
 #pragma once
 
 #include <utility>
@@ -28,11 +29,12 @@ const absl::Status& GetStatus(const absl::StatusOr<T>& value) {
 #define TANDEM_CONCAT_INNER_(a, b) a##b
 #define TANDEM_CONCAT_(a, b) TANDEM_CONCAT_INNER_(a, b)
 
-// Evaluates an expression of type Status or StatusOr<T>; returns its status from the caller when it is not OK.
-#define RETURN_IF_ERROR(expr)                                                                   \
-  do {                                                                                          \
+// Evaluates an expression of type Status or StatusOr<T>; returns its status from the caller when it
+// is not OK.
+#define RETURN_IF_ERROR(expr)                                                                     \
+  do {                                                                                            \
     if (auto tandem_status_ = (expr); !::tandem::status_internal::GetStatus(tandem_status_).ok()) \
-      return ::tandem::status_internal::GetStatus(tandem_status_);                              \
+      return ::tandem::status_internal::GetStatus(tandem_status_);                                \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto x, MakeX()): declares or assigns the value, or returns the error.

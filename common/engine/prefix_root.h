@@ -1,5 +1,5 @@
-// What all prefix hashes of one worker start from: the cluster's secret and the worker's own terms. Two workers with equal
-// roots name equal blocks equally.
+// What all prefix hashes of one worker start from: the cluster's secret and the worker's own terms.
+// Two workers with equal roots name equal blocks equally.
 #pragma once
 
 #include <string>
@@ -18,8 +18,7 @@ struct PrefixRoot {
 
   // An empty chain for a sequence of the tenant that `cache_salt` stands for.
   PrefixChain NewChain(absl::string_view cache_salt) const {
-    return PrefixChain(secret,
-                       HashRoot(secret, cache_salt, model_fingerprint, numeric_profile));
+    return PrefixChain(secret, HashRoot(secret, cache_salt, model_fingerprint, numeric_profile));
   }
 };
 

@@ -1,5 +1,5 @@
-// What a core asks of its runner, and what it hears back: one step is one pass over the layers for parts of several
-// sequences. Plain data; the core never computes and the runner never decides.
+// What a core asks of its runner, and what it hears back: one step is one pass over the layers for
+// parts of several sequences. Plain data; the core never computes and the runner never decides.
 #pragma once
 
 #include <cstdint>
@@ -22,27 +22,29 @@ using SequenceKey = StrongId<struct SequenceKeyTag, uint64_t>;
 struct SampleRequest {
   std::shared_ptr<const SamplingParams> params;
   uint32_t choice = 0;
-  uint32_t output_index = 0;      // counts output tokens from 0; keys the random draw
-  std::vector<TokenId> banned;    // cannot be chosen (end tokens before min_tokens)
+  uint32_t output_index = 0;    // counts output tokens from 0; keys the random draw
+  std::vector<TokenId> banned;  // cannot be chosen (end tokens before min_tokens)
 };
 
 // Computes KV for tokens at positions [start, start + tokens.size()).
-// Invariant: KV of positions [0, start) is valid in the blocks of `block_table`, which covers start + tokens.size().
+// Invariant: KV of positions [0, start) is valid in the blocks of `block_table`, which covers start
+// + tokens.size().
 struct StepSequence {
   SequenceKey key;
   uint32_t start = 0;
-  std::vector<TokenId> tokens;         // not empty
-  std::vector<BlockId> block_table;    // physical block of each 16 positions
+  std::vector<TokenId> tokens;       // not empty
+  std::vector<BlockId> block_table;  // physical block of each 16 positions
   std::optional<SampleRequest> sample;
 };
 
 struct StepPlan {
   StepId id;
   std::vector<StepSequence> sequences;  // not empty; a key occurs once
-  bool report_layers = false;           // the runner posts LayerDone after each layer (pushing workers)
+  bool report_layers = false;  // the runner posts LayerDone after each layer (pushing workers)
 };
 
-// KV of `layer` is written for every token of the step. Layers come in order, the last one before StepDone.
+// KV of `layer` is written for every token of the step. Layers come in order, the last one before
+// StepDone.
 struct LayerDone {
   StepId step;
   uint32_t layer = 0;
@@ -56,8 +58,8 @@ struct SampledToken {
 
 struct StepDone {
   StepId step;
-  absl::Status status;                 // not OK: nothing of the step is valid
-  std::vector<SampledToken> sampled;   // one per StepSequence with `sample`, in plan order
+  absl::Status status;                // not OK: nothing of the step is valid
+  std::vector<SampledToken> sampled;  // one per StepSequence with `sample`, in plan order
   Duration computing{};
 };
 

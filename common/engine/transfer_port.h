@@ -1,5 +1,5 @@
-// What a core asks of its transfer thread, and what it hears back. Plain data. A peer is named by its incarnation, so a
-// restarted worker is another peer.
+// What a core asks of its transfer thread, and what it hears back. Plain data. A peer is named by
+// its incarnation, so a restarted worker is another peer.
 #pragma once
 
 #include <cstdint>
@@ -18,19 +18,22 @@ using PushId = StrongId<struct PushIdTag, uint64_t>;
 
 // ---- core -> transfer ----
 
-// Connects (once; idempotent while the peer is connecting or up) and shakes hands. Answered by PeerUp or PeerDown.
+// Connects (once; idempotent while the peer is connecting or up) and shakes hands. Answered by
+// PeerUp or PeerDown.
 struct ConnectPeer {
   Incarnation peer;
   std::string address;
 };
 
-// A control message. Sent when the peer is up, held (bounded) while it is connecting, dropped when it is down.
+// A control message. Sent when the peer is up, held (bounded) while it is connecting, dropped when
+// it is down.
 struct SendPeerMessage {
   Incarnation peer;
   PeerMessage message;
 };
 
-// From now on segments of `grant` may land: logical block first_block + i goes to blocks[i], each (layer, block) once.
+// From now on segments of `grant` may land: logical block first_block + i goes to blocks[i], each
+// (layer, block) once.
 struct OpenLanding {
   GrantId grant;
   Incarnation peer;
@@ -38,14 +41,15 @@ struct OpenLanding {
   std::vector<BlockId> blocks;
 };
 
-// Refuses further segments of the grant at once, and answers Quiesced when no receive into its blocks is posted any
-// more. Asked for every grant, finished or revoked, before its blocks may be freed.
+// Refuses further segments of the grant at once, and answers Quiesced when no receive into its
+// blocks is posted any more. Asked for every grant, finished or revoked, before its blocks may be
+// freed.
 struct CloseLanding {
   GrantId grant;
 };
 
-// Sends one layer of blocks [source, source + num_blocks) of the arena, which are contiguous in memory, as `segment`.
-// The blocks must stay held until SegmentSent.
+// Sends one layer of blocks [source, source + num_blocks) of the arena, which are contiguous in
+// memory, as `segment`. The blocks must stay held until SegmentSent.
 struct PushSegment {
   PushId push;
   Incarnation peer;
@@ -63,7 +67,8 @@ struct PeerUp {
   Incarnation peer;
 };
 
-// The peer is gone for good: dead, unreachable, mismatched or silent. All its pushes are reported too.
+// The peer is gone for good: dead, unreachable, mismatched or silent. All its pushes are reported
+// too.
 struct PeerDown {
   Incarnation peer;
   std::string reason;

@@ -1,5 +1,5 @@
-// WorkerCore: what the core of a prefill and of a decode worker have in common, as their shell (and the simulation) sees
-// them. Core thread only.
+// WorkerCore: what the core of a prefill and of a decode worker have in common, as their shell (and
+// the simulation) sees them. Core thread only.
 #pragma once
 
 #include "common/base/clock.h"
@@ -12,7 +12,8 @@ class WorkerCore {
  public:
   virtual ~WorkerCore() = default;
 
-  // Takes one event in; what it asks for is added to `effects`. Follow a batch of events with Advance.
+  // Takes one event in; what it asks for is added to `effects`. Follow a batch of events with
+  // Advance.
   virtual void Handle(WorkerEvent event, Instant now, WorkerEffects* effects) = 0;
   // Meets deadlines, starts what can start, sends heartbeats. `progress_age` is the runner's.
   virtual void Advance(Instant now, Duration progress_age, WorkerEffects* effects) = 0;

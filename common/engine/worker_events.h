@@ -1,5 +1,6 @@
-// The inbox and the outbox of a worker's core: everything that can happen to it, and everything it can ask for. Plain
-// data. Both workers' shells deliver the first and carry out the second; the simulation does the same in virtual time.
+// The inbox and the outbox of a worker's core: everything that can happen to it, and everything it
+// can ask for. Plain data. Both workers' shells deliver the first and carry out the second; the
+// simulation does the same in virtual time.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What two parties must agree on before they exchange anything: carried by every handshake (router session and worker
-// pair). Plain data and one pure function.
+// What two parties must agree on before they exchange anything: carried by every handshake (router
+// session and worker pair). Plain data and one pure function.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,14 @@ const char* WorkerRoleName(WorkerRole role);
 // How KV blocks are shaped and checked. Two workers that exchange blocks must agree on all of it.
 struct KvTerms {
   std::string model_fingerprint;  // of the weights and their metadata
-  std::string numeric_profile;    // backend, instruction set, KV type: equal profiles compute equal bits
+  std::string
+      numeric_profile;  // backend, instruction set, KV type: equal profiles compute equal bits
   uint32_t block_tokens = 16;
   uint32_t num_layers = 0;
   uint32_t num_kv_heads = 0;
   uint32_t head_dim = 0;
-  std::string kv_type;            // "f16", "f32"
-  std::string layout;             // "layer,block,kv,head,token,dim"
+  std::string kv_type;  // "f16", "f32"
+  std::string layout;   // "layer,block,kv,head,token,dim"
   std::string checksum = "crc32c";
 
   friend bool operator==(const KvTerms&, const KvTerms&) = default;
@@ -39,8 +40,9 @@ struct Handshake {
   KvTerms kv;
 };
 
-// OK when blocks may travel between the two; otherwise FAILED_PRECONDITION naming the first field that differs and both
-// values. `allow_mixed_numerics` lets different numeric profiles pair, without the exactness promise.
+// OK when blocks may travel between the two; otherwise FAILED_PRECONDITION naming the first field
+// that differs and both values. `allow_mixed_numerics` lets different numeric profiles pair,
+// without the exactness promise.
 absl::Status CheckPairing(const Handshake& ours, const Handshake& theirs,
                           bool allow_mixed_numerics = false);
 

@@ -1,5 +1,5 @@
-// The only right to write into a request's landing blocks: 128 random bits drawn by the router for one
-// (request, epoch, attempt). A new attempt revokes the older.
+// The only right to write into a request's landing blocks: 128 random bits drawn by the router for
+// one (request, epoch, attempt). A new attempt revokes the older.
 #pragma once
 
 #include <compare>

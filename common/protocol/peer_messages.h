@@ -1,13 +1,14 @@
-// The messages between two workers: control messages of the KV push, and the header of a segment. Plain structs; the
-// encoding is in peer_wire.h. The roles are symmetric: "sender" offers blocks, "receiver" grants room for them.
+// The messages between two workers: control messages of the KV push, and the header of a segment.
+// Plain structs; the encoding is in peer_wire.h. The roles are symmetric: "sender" offers blocks,
+// "receiver" grants room for them.
 //
 //   sender                         receiver
 //   PeerHello  ───────────────────▶            both handshakes are checked on both sides
 //              ◀───────────────────  PeerHelloAck
 //   Offer      ───────────────────▶            once a job enters a batch
-//              ◀───────────────────  Grant | OfferRefused      (a Grant may come late: the offer waits for room)
+//              ◀───────────────────  Grant | OfferRefused   (a Grant may come late: room)
 //   segments   ═══════════════════▶            layer by layer; verified on arrival
-//   Commit     ───────────────────▶            held until each listed segment was received and verified
+//   Commit     ───────────────────▶            held until all its segments are verified
 //              ◀───────────────────  CommitAck
 //   Abandon    ───────────────────▶            the sender gives up
 //              ◀───────────────────  Revoke    the receiver takes the grant back
@@ -46,8 +47,9 @@ struct Offer {
 struct Grant {
   Nonce nonce;
   GrantId grant;
-  uint32_t first_block = 0;              // first logical block that is missing at the receiver
-  std::vector<uint32_t> run_lengths;     // receiver's contiguous runs from first_block on; sums to the blocks wanted
+  uint32_t first_block = 0;  // first logical block that is missing at the receiver
+  std::vector<uint32_t>
+      run_lengths;  // receiver's contiguous runs from first_block on; sums to the blocks wanted
 };
 
 struct OfferRefused {
@@ -80,7 +82,8 @@ struct Commit {
   std::vector<SegmentId> segments;
 };
 
-// `bad` empty: the blocks landed. Otherwise these segments failed verification or never fitted the grant.
+// `bad` empty: the blocks landed. Otherwise these segments failed verification or never fitted the
+// grant.
 struct CommitAck {
   GrantId grant;
   uint32_t first_block = 0;
@@ -98,8 +101,8 @@ struct Revoke {
   std::string reason;
 };
 
-using PeerMessage =
-    std::variant<PeerHello, PeerHelloAck, Offer, Grant, OfferRefused, Commit, CommitAck, Abandon, Revoke>;
+using PeerMessage = std::variant<PeerHello, PeerHelloAck, Offer, Grant, OfferRefused, Commit,
+                                 CommitAck, Abandon, Revoke>;
 
 // Bounds a peer's message must keep; beyond them it is refused and counted.
 inline constexpr uint32_t kMaxBlocksPerGrant = 1u << 16;

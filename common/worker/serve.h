@@ -16,8 +16,8 @@ namespace tandem {
 // Called by main before any thread starts: the log's level and role, and the signals.
 void StartProcess(const CommonConfig& config, absl::string_view role);
 
-// Listens, writes the port file, runs the core until SIGINT or SIGTERM, and drains. `feed` copies the core's own counters
-// into the metrics; it is called on the core thread.
+// Listens, writes the port file, runs the core until SIGINT or SIGTERM, and drains. `feed` copies
+// the core's own counters into the metrics; it is called on the core thread.
 absl::Status Serve(const WorkerConfig& config, WorkerSetup* setup, WorkerCore* core,
                    std::function<void(WorkerMetrics*)> feed);
 

@@ -18,8 +18,8 @@
 namespace tandem {
 namespace {
 
-// Unless told otherwise a worker's KV cache takes an eighth of the memory that is free, so that several workers fit on one
-// machine, and no more than this.
+// Unless told otherwise a worker's KV cache takes an eighth of the memory that is free, so that
+// several workers fit on one machine, and no more than this.
 constexpr uint64_t kDefaultKvShare = 8;
 constexpr uint64_t kDefaultKvLimit = uint64_t{1} << 30;
 
@@ -68,20 +68,18 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
       config.max_model_len == 0 ? trained : std::min(config.max_model_len, trained);
   const KvElement element =
       config.kv_type == KvTypeChoice::kF32 ? KvElement::kF32 : KvElement::kF16;
-  ASSIGN_OR_RETURN(const uint32_t num_blocks,
-                   ChooseBlocks(config, shape, element, max_model_len));
+  ASSIGN_OR_RETURN(const uint32_t num_blocks, ChooseBlocks(config, shape, element, max_model_len));
 
-  OpenModelOptions open{.path = config.model,
-                        .backend = config.backend == BackendChoice::kReference
-                                       ? BackendKind::kReference
-                                   : config.backend == BackendChoice::kCpu ? BackendKind::kCpu
-                                                                           : BackendKind::kAuto,
-                        .kv_element = element,
-                        .threads = static_cast<int>(
-                            config.threads == 0 ? std::max(1u, std::thread::hardware_concurrency())
-                                                : config.threads),
-                        .max_batch_tokens = static_cast<int>(max_batch_tokens),
-                        .num_blocks = num_blocks};
+  OpenModelOptions open{
+      .path = config.model,
+      .backend = config.backend == BackendChoice::kReference ? BackendKind::kReference
+                 : config.backend == BackendChoice::kCpu     ? BackendKind::kCpu
+                                                             : BackendKind::kAuto,
+      .kv_element = element,
+      .threads = static_cast<int>(
+          config.threads == 0 ? std::max(1u, std::thread::hardware_concurrency()) : config.threads),
+      .max_batch_tokens = static_cast<int>(max_batch_tokens),
+      .num_blocks = num_blocks};
   ASSIGN_OR_RETURN(setup->model, OpenModel(open));
   setup->executor = std::make_unique<TransformerExecutor>(setup->model->transformer.get(),
                                                           setup->model->team.get());

@@ -1,5 +1,5 @@
-// What a worker's main makes from its settings before the core starts: the model with its KV memory, the prefix cache, and
-// the worker's identity.
+// What a worker's main makes from its settings before the core starts: the model with its KV
+// memory, the prefix cache, and the worker's identity.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct WorkerSetup {
   std::unique_ptr<TransformerExecutor> executor;
   std::unique_ptr<KvCache> cache;
   PrefixRoot prefix_root;
-  WorkerHello hello;             // without transfer address
-  KvMemory memory;               // the arena, as the transfer engine sees it
+  WorkerHello hello;  // without transfer address
+  KvMemory memory;    // the arena, as the transfer engine sees it
   TransferThreadOptions transfer;
 };
 

@@ -66,8 +66,7 @@ bool WorkerShell::OnMessages(SessionId session, std::vector<RouterToWorker> mess
 }
 
 void WorkerShell::OnClosed(SessionId session, const absl::Status& reason) {
-  Log(Level::kInfo, "session closed",
-      {{"session", session.value()}, {"why", reason.ToString()}});
+  Log(Level::kInfo, "session closed", {{"session", session.value()}, {"why", reason.ToString()}});
   inbox_.PushReserved(SessionClosed{session, reason.ToString()});
 }
 

@@ -1,12 +1,13 @@
-// WorkerShell: the threads and connections around a worker's core. It delivers sessions, transfers and finished steps to
-// the core's inbox, runs the core on the thread that calls Run, and carries out what the core asks for.
+// WorkerShell: the threads and connections around a worker's core. It delivers sessions, transfers
+// and finished steps to the core's inbox, runs the core on the thread that calls Run, and carries
+// out what the core asks for.
 //
 //   gRPC threads ─┐                        ┌─▶ SessionServer
 //   transfer ─────┼─▶ inbox ─▶ core thread ┼─▶ TransferThread
 //   runner ───────┘                        └─▶ RunnerThread
 //
-// Only new work (router messages) can be refused, by ending its session; completions have reserved places in the inbox.
-// Both workers' mains own one; it knows nothing of their roles.
+// Only new work (router messages) can be refused, by ending its session; completions have reserved
+// places in the inbox. Both workers' mains own one; it knows nothing of their roles.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +29,10 @@
 namespace tandem {
 
 struct WorkerShellOptions {
-  WorkerHello hello;                  // its transfer_address and an empty worker_name are filled in by Start
+  WorkerHello hello;  // its transfer_address and an empty worker_name are filled in by Start
   SessionServer::Options server;
   TransferThreadOptions transfer;
-  size_t inbox_capacity = 16384;      // batches of router messages
+  size_t inbox_capacity = 16384;                    // batches of router messages
   Duration drain_limit = std::chrono::seconds(30);  // after SIGTERM; then what is left is cancelled
 };
 
@@ -45,16 +46,18 @@ class WorkerShell : private SessionSink {
   };
 
   // Listens and connects. All pointers outlive the shell.
-  static absl::StatusOr<std::unique_ptr<WorkerShell>> Start(
-      WorkerShellOptions options, WorkerCore* core, StepExecutor* executor, KvMemory memory,
-      std::unique_ptr<KvTransport> transport, Observer observer);
+  static absl::StatusOr<std::unique_ptr<WorkerShell>> Start(WorkerShellOptions options,
+                                                            WorkerCore* core,
+                                                            StepExecutor* executor, KvMemory memory,
+                                                            std::unique_ptr<KvTransport> transport,
+                                                            Observer observer);
   ~WorkerShell() override;
 
   uint16_t port() const { return server_->port(); }
   TransferCounters transfer_counters() const { return transfer_->counters(); }
 
-  // Runs the core until RequestStop and then until it is idle or the drain limit has passed. False when the transport
-  // could not give all memory back.
+  // Runs the core until RequestStop and then until it is idle or the drain limit has passed. False
+  // when the transport could not give all memory back.
   bool Run();
   // The first call drains, a second one ends at once. Any thread.
   void RequestStop();

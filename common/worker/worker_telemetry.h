@@ -1,5 +1,5 @@
-// WorkerTelemetry feeds a worker's metrics from its core's state, its steps and its transfers. Core thread only; scrapes
-// read the metrics from their own thread.
+// WorkerTelemetry feeds a worker's metrics from its core's state, its steps and its transfers. Core
+// thread only; scrapes read the metrics from their own thread.
 #pragma once
 
 #include <functional>

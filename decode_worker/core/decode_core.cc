@@ -88,8 +88,7 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
   if (requests_.size() >= options_.max_sequences) {
     return Refuse(session, generate, RefuseReason::kNoCapacity, "all sequences are taken", effects);
   }
-  const uint32_t growth =
-      std::min(sampling.max_tokens - outputs, options_.expected_output_tokens);
+  const uint32_t growth = std::min(sampling.max_tokens - outputs, options_.expected_output_tokens);
   auto booking = ledger_.Book(BlocksCovering(size + growth));
   if (!booking.ok()) {
     const bool never = booking.status().code() == absl::StatusCode::kOutOfRange;
@@ -122,9 +121,10 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
 
   const SequenceTokens& all = request.sequence.tokens();
   const size_t cached = cache_->CountPrefix(all.chain(), all.all(), request.remote_blocks());
-  effects->sends.emplace_back(
-      session, Booked{request.request, request.epoch, static_cast<uint32_t>(cached * kBlockTokens)});
-  effects->notes.push_back({"booked", request.trace_id,
+  effects->sends.emplace_back(session, Booked{request.request, request.epoch,
+                                              static_cast<uint32_t>(cached * kBlockTokens)});
+  effects->notes.push_back({"booked",
+                            request.trace_id,
                             {{"epoch", absl::StrCat(request.epoch)},
                              {"tokens", absl::StrCat(size)},
                              {"cached_tokens", absl::StrCat(cached * kBlockTokens)},
@@ -140,11 +140,11 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
 void DecodeCore::OnAssign(Request& request, const Assign& assign, Instant now,
                           WorkerEffects* effects) {
   const FillLease::Change change =
-      assign.assignment ? request.lease.AssignRemote(*assign.assignment,
-                                                     {request.sequence.landed() / kBlockTokens,
-                                                      request.remote_blocks()},
-                                                     now)
-                        : request.lease.AssignSelf();
+      assign.assignment
+          ? request.lease.AssignRemote(
+                *assign.assignment,
+                {request.sequence.landed() / kBlockTokens, request.remote_blocks()}, now)
+          : request.lease.AssignSelf();
   if (change.revoked) Revoke(request, *change.revoked, "another filler was assigned", effects);
   if (!assign.assignment) return;
   switch (change.verdict) {
@@ -179,7 +179,8 @@ void DecodeCore::FinishRequest(Request& request, Finish finish, TokenFrame frame
   request.timings.finished = now - request.arrived;
   finish.timings = request.timings;
   effects->notes.push_back(
-      {"finished", request.trace_id,
+      {"finished",
+       request.trace_id,
        {{"outputs", absl::StrCat(request.sequence.tokens().outputs().size())},
         {"cached_tokens", absl::StrCat(request.timings.cached_tokens)},
         {"pushed_tokens", absl::StrCat(request.timings.pushed_tokens)},
@@ -194,10 +195,10 @@ void DecodeCore::FinishRequest(Request& request, Finish finish, TokenFrame frame
 
 void DecodeCore::FailRequest(Request& request, absl::string_view error, Instant now,
                              WorkerEffects* effects) {
-  TokenFrame frame{.request = request.request,
-                   .epoch = request.epoch,
-                   .first_index =
-                       static_cast<uint32_t>(request.sequence.tokens().outputs().size())};
+  TokenFrame frame{
+      .request = request.request,
+      .epoch = request.epoch,
+      .first_index = static_cast<uint32_t>(request.sequence.tokens().outputs().size())};
   FinishRequest(request, Finish{.reason = FinishReason::kError, .error = std::string(error)},
                 std::move(frame), now, effects);
 }
@@ -241,7 +242,8 @@ void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effe
   const bool short_of_blocks = !step_ && SubmitStep(effects);
   if (!short_of_blocks) {
     GrantOffers(now, effects);
-    if (!step_) SubmitStep(effects);  // an offer for what is cached already leaves its sequence ready
+    if (!step_)
+      SubmitStep(effects);  // an offer for what is cached already leaves its sequence ready
   }
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + options_.heartbeat_interval;

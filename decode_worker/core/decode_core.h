@@ -1,15 +1,18 @@
-// DecodeCore: the state machine of a decode worker. It books requests, grants room to the prefill workers that fill them,
-// fills by itself what nobody else does, runs all sequences in one batch per step, and emits their tokens.
+// DecodeCore: the state machine of a decode worker. It books requests, grants room to the prefill
+// workers that fill them, fills by itself what nobody else does, runs all sequences in one batch
+// per step, and emits their tokens.
 //
-// Deterministic and free of I/O: events go in with the time, effects come out. It never computes: it submits a step and
-// handles StepDone, so Cancel and Offer are answered while a step runs.
-// Core thread only. The KvCache must outlive it.
+// Deterministic and free of I/O: events go in with the time, effects come out. It never computes:
+// it submits a step and handles StepDone, so Cancel and Offer are answered while a step runs. Core
+// thread only. The KvCache must outlive it.
 //
-// Freed blocks go to the growth of running sequences first, then to sequences that fill by themselves (oldest first), then
-// to Offers in booking order. A sequence is preempted only for an older one, so the oldest always finishes.
+// Freed blocks go to the growth of running sequences first, then to sequences that fill by
+// themselves (oldest first), then to Offers in booking order. A sequence is preempted only for an
+// older one, so the oldest always finishes.
 //
-// Bounds: `max_sequences` booked requests and the ledger, beyond which a request is refused; every request ends at its own
-// deadline; a remote filler that commits nothing for its `fallback_after` is replaced by this worker.
+// Bounds: `max_sequences` booked requests and the ledger, beyond which a request is refused; every
+// request ends at its own deadline; a remote filler that commits nothing for its `fallback_after`
+// is replaced by this worker.
 #pragma once
 
 #include <cstdint>
@@ -36,12 +39,13 @@ namespace tandem {
 struct DecodeCoreOptions {
   PrefixRoot prefix_root;
   Incarnation incarnation;
-  uint64_t first_grant_id = 1;         // drawn at random by the shell
-  std::vector<TokenId> end_tokens;     // the model's own: end of sequence, of turn
+  uint64_t first_grant_id = 1;      // drawn at random by the shell
+  std::vector<TokenId> end_tokens;  // the model's own: end of sequence, of turn
   uint32_t max_model_len = 0;
   uint32_t max_sequences = 64;
-  uint32_t reserve_blocks = 0;         // never booked
-  uint32_t expected_output_tokens = 512;  // a request books at most this much growth; more is had by preemption
+  uint32_t reserve_blocks = 0;  // never booked
+  uint32_t expected_output_tokens =
+      512;  // a request books at most this much growth; more is had by preemption
   StepLimits step_limits;
   Duration heartbeat_interval = kHeartbeatInterval;
 };
@@ -70,7 +74,8 @@ class DecodeCore final : public WorkerCore {
   ~DecodeCore() override;
 
   void Handle(WorkerEvent event, Instant now, WorkerEffects* effects) override;
-  // Meets deadlines, plans the next step, grants waiting offers, sends heartbeats. `progress_age` is the runner's.
+  // Meets deadlines, plans the next step, grants waiting offers, sends heartbeats. `progress_age`
+  // is the runner's.
   void Advance(Instant now, Duration progress_age, WorkerEffects* effects) override;
   Instant NextDeadline() const override;
 
@@ -97,7 +102,8 @@ class DecodeCore final : public WorkerCore {
   void FinishRequest(Request& request, Finish finish, TokenFrame frame, Instant now,
                      WorkerEffects* effects);
   void FailRequest(Request& request, absl::string_view error, Instant now, WorkerEffects* effects);
-  // Makes the request unschedulable, takes its right to write back, and forgets it once no step uses it.
+  // Makes the request unschedulable, takes its right to write back, and forgets it once no step
+  // uses it.
   void EndRequest(Request& request, WorkerEffects* effects);
   void ForgetIfUnused(Request& request);
   void MeetDeadlines(Instant now, WorkerEffects* effects);
@@ -113,7 +119,8 @@ class DecodeCore final : public WorkerCore {
   void LoseFill(Request& request, absl::string_view reason, Instant now, WorkerEffects* effects);
   void ReportLost(Request& request, uint32_t attempt, absl::string_view reason,
                   WorkerEffects* effects);
-  // `nonce` lost its right to write: its landing blocks go to quarantine, its prefill worker is told.
+  // `nonce` lost its right to write: its landing blocks go to quarantine, its prefill worker is
+  // told.
   void Revoke(Request& request, const Nonce& nonce, absl::string_view reason,
               WorkerEffects* effects);
   void CloseLandingOf(Request& request, WorkerEffects* effects);

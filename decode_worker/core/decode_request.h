@@ -1,5 +1,5 @@
-// One request on the decode worker: its sequence, who fills it, and where pushed blocks land. State only; DecodeCore moves
-// it.
+// One request on the decode worker: its sequence, who fills it, and where pushed blocks land. State
+// only; DecodeCore moves it.
 //
 //   booked ─▶ waiting for its filler ─▶ landed or filling itself ─▶ decoding ─▶ ended ─▶ gone
 //                 (lease REMOTE or NONE)        (lease SELF)
@@ -32,12 +32,12 @@ struct PendingOffer {
 // Room given to a prefill worker.
 struct Landing {
   Incarnation peer;
-  Grant grant;           // as sent, for a repeated Offer
-  LandingLease lease;    // logical blocks from grant.first_block on
+  Grant grant;         // as sent, for a repeated Offer
+  LandingLease lease;  // logical blocks from grant.first_block on
 };
 
 struct DecodeRequest {
-  SequenceKey key;       // also its age: counts up in booking order
+  SequenceKey key;  // also its age: counts up in booking order
   SessionId session;
   RequestId request;
   uint32_t epoch = 0;

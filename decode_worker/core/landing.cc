@@ -1,4 +1,5 @@
-// What prefill workers do to a decode worker: offers, chunks that landed, losses. See decode_core.h.
+// What prefill workers do to a decode worker: offers, chunks that landed, losses. See
+// decode_core.h.
 
 #include <algorithm>
 
@@ -21,16 +22,16 @@ void DecodeCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffects
     }
     Request& request = *Find(it->second);
     effects->transfers.push_back(SendPeerMessage{
-        request.landing->peer, CommitAck{rejected->grant, rejected->first_block,
-                                         rejected->num_blocks, rejected->bad}});
+        request.landing->peer,
+        CommitAck{rejected->grant, rejected->first_block, rejected->num_blocks, rejected->bad}});
     LoseFill(request, absl::StrCat("chunk rejected: ", rejected->reason), now, effects);
   } else if (auto* quiesced = std::get_if<Quiesced>(&event)) {
     auto node = quarantine_.extract(quiesced->grant);
     if (!node.empty()) cache_->EndQuarantine(std::move(node.mapped()));
   } else if (auto* down = std::get_if<PeerDown>(&event)) {
     for (auto& [key, request] : requests_) {
-      const bool filler = request->lease.state() == FillState::kRemote &&
-                          request->lease.prefill() == down->peer;
+      const bool filler =
+          request->lease.state() == FillState::kRemote && request->lease.prefill() == down->peer;
       if (filler && !request->ended) {
         LoseFill(*request, absl::StrCat("prefill worker lost: ", down->reason), now, effects);
       }
@@ -112,18 +113,19 @@ bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects)
     return false;
   }
   grant.run_lengths = RunLengths(landing->ids());
-  effects->transfers.push_back(
-      OpenLanding{grant.grant, request.offer->peer, first,
-                  {landing->ids().begin(), landing->ids().end()}});
+  effects->transfers.push_back(OpenLanding{
+      grant.grant, request.offer->peer, first, {landing->ids().begin(), landing->ids().end()}});
   effects->transfers.push_back(SendPeerMessage{request.offer->peer, grant});
-  effects->notes.push_back({"granted", request.trace_id,
+  effects->notes.push_back({"granted",
+                            request.trace_id,
                             {{"grant", absl::StrCat(grant.grant.value())},
                              {"first_block", absl::StrCat(first)},
                              {"blocks", absl::StrCat(missing)},
                              {"runs", absl::StrCat(grant.run_lengths.size())}}});
   by_grant_[grant.grant] = request.key;
   ++counters_.granted;
-  if (request.timings.first_grant == Duration{}) request.timings.first_grant = now - request.arrived;
+  if (request.timings.first_grant == Duration{})
+    request.timings.first_grant = now - request.arrived;
   request.landing.emplace(
       Landing{request.offer->peer, std::move(grant), std::move(landing).value()});
   request.offer.reset();
@@ -132,8 +134,7 @@ bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects)
   return true;
 }
 
-void DecodeCore::OnChunkVerified(const ChunkVerified& chunk, Instant now,
-                                 WorkerEffects* effects) {
+void DecodeCore::OnChunkVerified(const ChunkVerified& chunk, Instant now, WorkerEffects* effects) {
   auto it = by_grant_.find(chunk.grant);
   if (it == by_grant_.end()) {
     ++counters_.stale_messages;
@@ -142,15 +143,16 @@ void DecodeCore::OnChunkVerified(const ChunkVerified& chunk, Instant now,
   Request& request = *Find(it->second);
   Landing& landing = *request.landing;
   const uint32_t offset = chunk.first_block - landing.grant.first_block;
-  const uint32_t grown = request.sequence.Land(
-      chunk.first_block, landing.lease.Commit(offset, chunk.num_blocks));
+  const uint32_t grown =
+      request.sequence.Land(chunk.first_block, landing.lease.Commit(offset, chunk.num_blocks));
   const uint32_t tokens = chunk.num_blocks * kBlockTokens;
   request.timings.pushed_tokens += tokens;
   counters_.landed_tokens += tokens;
   request.lease.Progress(now);
   effects->transfers.push_back(SendPeerMessage{
       landing.peer, CommitAck{chunk.grant, chunk.first_block, chunk.num_blocks, {}}});
-  effects->notes.push_back({"chunk landed", request.trace_id,
+  effects->notes.push_back({"chunk landed",
+                            request.trace_id,
                             {{"first_block", absl::StrCat(chunk.first_block)},
                              {"blocks", absl::StrCat(chunk.num_blocks)},
                              {"bytes", absl::StrCat(chunk.bytes)},
@@ -176,7 +178,8 @@ void DecodeCore::ReportLost(Request& request, uint32_t attempt, absl::string_vie
   const bool self = request.lease.state() == FillState::kSelf;
   effects->sends.emplace_back(request.session, FillLost{request.request, request.epoch, attempt,
                                                         std::string(reason), self});
-  effects->notes.push_back({"fill lost", request.trace_id,
+  effects->notes.push_back({"fill lost",
+                            request.trace_id,
                             {{"attempt", absl::StrCat(attempt)},
                              {"why", std::string(reason)},
                              {"landed", absl::StrCat(request.sequence.landed())},
@@ -190,7 +193,8 @@ void DecodeCore::Revoke(Request& request, const Nonce& nonce, absl::string_view 
   if (request.offer) peer = request.offer->peer;
   if (request.landing) peer = request.landing->peer;
   if (peer) {
-    effects->transfers.push_back(SendPeerMessage{*peer, tandem::Revoke{nonce, std::string(reason)}});
+    effects->transfers.push_back(
+        SendPeerMessage{*peer, tandem::Revoke{nonce, std::string(reason)}});
   }
   request.offer.reset();
   if (request.landing) CloseLandingOf(request, effects);

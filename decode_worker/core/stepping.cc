@@ -27,7 +27,8 @@ bool DecodeCore::SubmitStep(WorkerEffects* effects) {
                         .samples = true});
   }
   std::vector<PlannedPart> planned = PlanStep(runnable, options_.step_limits);
-  // Blocks are taken oldest first, so that a preempted sequence is never one that has its blocks for this step already.
+  // Blocks are taken oldest first, so that a preempted sequence is never one that has its blocks
+  // for this step already.
   std::sort(planned.begin(), planned.end(),
             [](const PlannedPart& a, const PlannedPart& b) { return a.key < b.key; });
   StepPlan plan;
@@ -36,7 +37,8 @@ bool DecodeCore::SubmitStep(WorkerEffects* effects) {
   for (const PlannedPart& part : planned) {
     Request& request = *Find(part.key);
     const uint32_t end = part.start + part.count;
-    // A part planned before an older sequence preempted this one starts elsewhere now: it waits for the next step.
+    // A part planned before an older sequence preempted this one starts elsewhere now: it waits for
+    // the next step.
     if (request.sequence.scheduled() != part.start || !EnsureBlocks(request, end, effects)) {
       short_of_blocks = true;
       continue;
@@ -90,8 +92,8 @@ bool DecodeCore::EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* 
 
 void DecodeCore::PreemptRequest(Request& victim, WorkerEffects* effects) {
   ++counters_.preemptions;
-  effects->notes.push_back({"preempted", victim.trace_id,
-                            {{"landed", absl::StrCat(victim.sequence.landed())}}});
+  effects->notes.push_back(
+      {"preempted", victim.trace_id, {{"landed", absl::StrCat(victim.sequence.landed())}}});
   victim.sequence.Preempt().Clear();  // no step is in flight while the next one is planned
 }
 
@@ -131,7 +133,8 @@ void DecodeCore::OnSampled(Request& request, const SampledToken& sampled, Instan
   const SamplingParams& sampling = *request.sampling;
   const auto index = static_cast<uint32_t>(request.sequence.tokens().outputs().size());
   TokenFrame frame{.request = request.request, .epoch = request.epoch, .first_index = index};
-  if (request.timings.first_token == Duration{}) request.timings.first_token = now - request.arrived;
+  if (request.timings.first_token == Duration{})
+    request.timings.first_token = now - request.arrived;
   if (!sampling.ignore_eos && IsEndToken(sampled.token)) {
     return FinishRequest(request, Finish{.reason = FinishReason::kStop}, std::move(frame), now,
                          effects);

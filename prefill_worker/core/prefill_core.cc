@@ -20,11 +20,16 @@ std::string Ms(Duration d) { return absl::StrFormat("%.3f", ToMilliseconds(d)); 
 
 const char* JobResultName(JobResult result) {
   switch (result) {
-    case JobResult::kPushed: return "pushed";
-    case JobResult::kAbandoned: return "abandoned";
-    case JobResult::kRevoked: return "revoked";
-    case JobResult::kCancelled: return "cancelled";
-    case JobResult::kRefused: return "refused";
+    case JobResult::kPushed:
+      return "pushed";
+    case JobResult::kAbandoned:
+      return "abandoned";
+    case JobResult::kRevoked:
+      return "revoked";
+    case JobResult::kCancelled:
+      return "cancelled";
+    case JobResult::kRefused:
+      return "refused";
   }
   return "unknown";
 }
@@ -44,8 +49,8 @@ void PrefillCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects)
     OnSessionMessages(std::move(*batch), now, effects);
   } else if (auto* closed = std::get_if<SessionClosed>(&event)) {
     sessions_.erase(closed->session);
-    EndJobsIf([&](const Job& job) { return job.session == closed->session; },
-              JobResult::kCancelled, "router session ended", /*tell_peer=*/true, now, effects);
+    EndJobsIf([&](const Job& job) { return job.session == closed->session; }, JobResult::kCancelled,
+              "router session ended", /*tell_peer=*/true, now, effects);
   } else if (auto* transfer = std::get_if<TransferEvent>(&event)) {
     OnTransferEvent(std::move(*transfer), now, effects);
   } else if (auto* runner = std::get_if<RunnerEvent>(&event)) {
@@ -110,10 +115,9 @@ void PrefillCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffect
   if (auto* received = std::get_if<PeerMessageReceived>(&event)) {
     OnPeerMessage(received->peer, std::move(received->message), now, effects);
   } else if (auto* down = std::get_if<PeerDown>(&event)) {
-    EndJobsIf(
-        [&](const Job& job) { return job.running && job.request.decode == down->peer; },
-        JobResult::kAbandoned, absl::StrCat("decode worker lost: ", down->reason),
-        /*tell_peer=*/false, now, effects);
+    EndJobsIf([&](const Job& job) { return job.running && job.request.decode == down->peer; },
+              JobResult::kAbandoned, absl::StrCat("decode worker lost: ", down->reason),
+              /*tell_peer=*/false, now, effects);
   } else if (auto* sent = std::get_if<SegmentSent>(&event)) {
     auto it = pushes_.find(sent->push);
     TANDEM_CHECK_MSG(it != pushes_.end(), "a push ended twice");
@@ -130,7 +134,8 @@ void PrefillCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffect
       job.push_deadline = now + options_.ack_limit;
     }
   }
-  // PeerUp: the offer is already on its way. Landing events cannot happen: this worker grants nothing.
+  // PeerUp: the offer is already on its way. Landing events cannot happen: this worker grants
+  // nothing.
 }
 
 void PrefillCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant now,
@@ -176,8 +181,8 @@ void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* eff
     return EndJob(job, JobResult::kPushed, "nothing was missing", /*tell_peer=*/false, now,
                   effects);
   }
-  // What is complete goes at once, in chunks that can be verified while the next one travels; of the steps that run, the
-  // layers that are done. The rest follows as it is computed.
+  // What is complete goes at once, in chunks that can be verified while the next one travels; of
+  // the steps that run, the layers that are done. The rest follows as it is computed.
   const uint32_t computed = job.computed_blocks();
   for (uint32_t begin = job.push->runs.first_block; begin < computed;
        begin += options_.max_segment_blocks) {
@@ -296,9 +301,8 @@ void PrefillCore::CommitRange(Job& job, uint32_t begin, uint32_t end,
   begin = std::max(begin, job.push->runs.first_block);
   if (begin >= end) return;
   job.push_deadline = now + options_.ack_limit;
-  effects->transfers.push_back(
-      SendPeerMessage{job.request.decode,
-                      Commit{job.push->grant, begin, end - begin, std::move(segments)}});
+  effects->transfers.push_back(SendPeerMessage{
+      job.request.decode, Commit{job.push->grant, begin, end - begin, std::move(segments)}});
 }
 
 bool PrefillCore::StartJob(Job& job, Instant now, WorkerEffects* effects) {

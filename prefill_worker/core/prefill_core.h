@@ -1,12 +1,14 @@
-// PrefillCore: the state machine of a prefill worker. It computes the full blocks of prompts in chunks and pushes each
-// chunk, layer by layer, to the decode worker that granted room for it. It samples nothing and emits no token.
+// PrefillCore: the state machine of a prefill worker. It computes the full blocks of prompts in
+// chunks and pushes each chunk, layer by layer, to the decode worker that granted room for it. It
+// samples nothing and emits no token.
 //
-// Deterministic and free of I/O: events go in with the time, effects come out. It never computes: it submits a step and
-// handles LayerDone and StepDone, so control messages are answered between two layers.
-// Core thread only. The KvCache must outlive it.
+// Deterministic and free of I/O: events go in with the time, effects come out. It never computes:
+// it submits a step and handles LayerDone and StepDone, so control messages are answered between
+// two layers. Core thread only. The KvCache must outlive it.
 //
-// Bounds: `max_jobs` queued and running jobs, beyond which a job is refused; kMaxStepsInFlight steps; every job ends at
-// its own deadline, and a granted one when nothing is acknowledged for `ack_limit`.
+// Bounds: `max_jobs` queued and running jobs, beyond which a job is refused; kMaxStepsInFlight
+// steps; every job ends at its own deadline, and a granted one when nothing is acknowledged for
+// `ack_limit`.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +33,13 @@ namespace tandem {
 struct PrefillCoreOptions {
   PrefixRoot prefix_root;
   uint32_t num_layers = 0;
-  uint64_t block_layer_bytes = 0;          // bytes of one block in one layer
-  uint32_t chunk_tokens = 512;             // computed in one step; a multiple of kBlockTokens
-  uint32_t max_running = 16;               // jobs that hold blocks
+  uint64_t block_layer_bytes = 0;  // bytes of one block in one layer
+  uint32_t chunk_tokens = 512;     // computed in one step; a multiple of kBlockTokens
+  uint32_t max_running = 16;       // jobs that hold blocks
   uint32_t max_jobs = 1024;
   uint32_t max_model_len = 0;
-  uint32_t max_segment_blocks = 64;        // long runs are cut, so that verification overlaps with receiving
+  uint32_t max_segment_blocks =
+      64;  // long runs are cut, so that verification overlaps with receiving
   Duration ack_limit = std::chrono::seconds(5);
   Duration heartbeat_interval = kHeartbeatInterval;
 };
@@ -46,7 +49,7 @@ struct PrefillCounters {
   uint64_t computed_tokens = 0;
   uint64_t cached_tokens = 0;
   uint64_t pushed_bytes = 0;
-  uint64_t stale_messages = 0;      // of grants, steps or jobs that are no more
+  uint64_t stale_messages = 0;  // of grants, steps or jobs that are no more
 };
 
 class PrefillCore final : public WorkerCore {
@@ -103,7 +106,8 @@ class PrefillCore final : public WorkerCore {
   void CommitRange(Job& job, uint32_t begin, uint32_t end, std::vector<SegmentId> segments,
                    Instant now, WorkerEffects* effects);
 
-  // Ends a job: reports it, tells the peer when `tell_peer`, and frees its blocks once nothing uses them.
+  // Ends a job: reports it, tells the peer when `tell_peer`, and frees its blocks once nothing uses
+  // them.
   void EndJob(Job& job, JobResult result, absl::string_view message, bool tell_peer, Instant now,
               WorkerEffects* effects);
   void ForgetIfUnused(SequenceKey key);

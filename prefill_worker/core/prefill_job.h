@@ -1,10 +1,11 @@
-// One prompt that this worker computes and pushes: its blocks, how far computing and pushing have come, and the grant it
-// pushes under. State only; PrefillCore moves it.
+// One prompt that this worker computes and pushes: its blocks, how far computing and pushing have
+// come, and the grant it pushes under. State only; PrefillCore moves it.
 //
 //   queued ─▶ running (blocks held, offered) ─▶ granted ─▶ ended ─▶ gone
-//      └──────────────────┴─────────────────────────────────▲   (revoked, abandoned, cancelled, refused)
+//      └──────────────────┴─────────────────────────────────▲   (revoked, abandoned, ...)
 //
-// An ended job is unschedulable at once and reported; its blocks are freed when no step and no push uses them any more.
+// An ended job is unschedulable at once and reported; its blocks are freed when no step and no push
+// uses them any more.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +39,8 @@ struct PrefillJobState {
 
   bool running = false;
   bool ended = false;
-  KvLease displaced;  // blocks of ours whose content was indexed already; still read by steps or pushes
+  KvLease
+      displaced;  // blocks of ours whose content was indexed already; still read by steps or pushes
   std::optional<PushState> push;
   uint32_t steps_in_flight = 0;
   uint32_t pushes_in_flight = 0;
@@ -46,8 +48,8 @@ struct PrefillJobState {
 
   Instant arrived;
   Instant started;
-  Instant computed;                 // when the last step ended
-  Instant push_deadline = kNever;   // no acknowledgement by then: the decode worker is lost
+  Instant computed;                // when the last step ended
+  Instant push_deadline = kNever;  // no acknowledgement by then: the decode worker is lost
   Instant expires;
 
   uint32_t computed_blocks() const { return sequence.landed() / kBlockTokens; }

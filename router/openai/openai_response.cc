@@ -75,43 +75,9 @@ Json ModelCard(const std::string& model, int64_t created, uint32_t max_model_len
 
 }  // namespace
 
-absl::string_view ApiErrorType(int status) {
-  switch (status) {
-    case 400:
-      return "BadRequestError";
-    case 404:
-      return "NotFoundError";
-    case 405:
-      return "MethodNotAllowedError";
-    case 408:
-      return "RequestTimeoutError";
-    case 413:
-      return "RequestEntityTooLarge";
-    case 429:
-      return "RateLimitError";
-    case 431:
-      return "RequestHeaderFieldsTooLarge";
-    case 501:
-      return "NotImplementedError";
-    case 503:
-      return "ServiceUnavailable";
-    case 504:
-      return "GatewayTimeout";
-    default:
-      return status < 500 ? "BadRequestError" : "InternalServerError";
-  }
+std::string ErrorEvent(const ApiError& error) {
+  return absl::StrCat("data: ", ErrorBody(error), "\n\n");
 }
-
-static Json ErrorJson(const ApiError& error) {
-  return {{"error",
-           {{"message", error.message},
-            {"type", ApiErrorType(error.status)},
-            {"param", error.param.empty() ? Json(nullptr) : Json(error.param)},
-            {"code", error.status}}}};
-}
-
-std::string ErrorBody(const ApiError& error) { return Dump(ErrorJson(error)); }
-std::string ErrorEvent(const ApiError& error) { return Event(ErrorJson(error)); }
 
 ApiError ToApiError(const StreamError& error) {
   int status = 500;

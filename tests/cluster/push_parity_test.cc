@@ -1,5 +1,6 @@
-// A prefill and a decode worker in one thread, with production cores, transfer engines and a small random model: what was
-// pushed equals what the decode worker would have computed, byte for byte and token for token.
+// A prefill and a decode worker in one thread, with production cores, transfer engines and a small
+// random model: what was pushed equals what the decode worker would have computed, byte for byte
+// and token for token.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -36,8 +37,8 @@ class PushParityTest : public ::testing::TestWithParam<uint32_t> {
   static void TearDownTestSuite() { std::filesystem::remove(path_); }
 
   std::unique_ptr<WorkerNode> NewNode(Incarnation life) {
-    auto model = OpenModel({.path = path_, .threads = 1, .max_batch_tokens = 512,
-                            .num_blocks = kBlocks});
+    auto model =
+        OpenModel({.path = path_, .threads = 1, .max_batch_tokens = 512, .num_blocks = kBlocks});
     EXPECT_TRUE(model.ok()) << model.status();
     return std::make_unique<WorkerNode>(std::move(model).value(),
                                         std::make_unique<LoopbackTransport>(hub_), life);
@@ -60,17 +61,23 @@ class PushParityTest : public ::testing::TestWithParam<uint32_t> {
         &prefill->cache));
     decode->Deliver(SessionOpened{kRouter});
     prefill->Deliver(SessionOpened{kRouter});
-    Generate generate{.request = RequestId(1), .epoch = 1, .prompt = prompt,
+    Generate generate{.request = RequestId(1),
+                      .epoch = 1,
+                      .prompt = prompt,
                       .remaining = std::chrono::seconds(60)};
     generate.sampling.temperature = 0;
     generate.sampling.max_tokens = 20;
     if (chunk > 0) {
       generate.assignment = FillAssignment{1, Nonce{5, 5}, kPrefillLife, std::chrono::seconds(5)};
-      prefill->Deliver(SessionMessages{
-          kRouter, {PrefillJob{.request = RequestId(1), .epoch = 1, .attempt = 1,
-                               .nonce = Nonce{5, 5}, .tokens = prompt,
-                               .decode_address = decode->address(), .decode = kDecodeLife,
-                               .remaining = std::chrono::seconds(60)}}});
+      prefill->Deliver(SessionMessages{kRouter,
+                                       {PrefillJob{.request = RequestId(1),
+                                                   .epoch = 1,
+                                                   .attempt = 1,
+                                                   .nonce = Nonce{5, 5},
+                                                   .tokens = prompt,
+                                                   .decode_address = decode->address(),
+                                                   .decode = kDecodeLife,
+                                                   .remaining = std::chrono::seconds(60)}}});
     }
     decode->Deliver(SessionMessages{kRouter, {generate}});
 

@@ -1,4 +1,5 @@
-// One worker without its threads: production core, transfer engine and model, stepped by hand in virtual time.
+// One worker without its threads: production core, transfer engine and model, stepped by hand in
+// virtual time.
 #pragma once
 
 #include <deque>
@@ -19,7 +20,8 @@ class WorkerNode {
  public:
   WorkerNode(std::unique_ptr<LoadedModel> model, std::unique_ptr<KvTransport> transport,
              Incarnation life)
-      : cache(model->arena->shape().num_blocks), model_(std::move(model)),
+      : cache(model->arena->shape().num_blocks),
+        model_(std::move(model)),
         transport_(std::move(transport)) {
     KvArena* arena = model_->arena.get();
     TransferEngineOptions options;
@@ -32,8 +34,8 @@ class WorkerNode {
                    return arena->Run(layer, first, count);
                  }},
         options);
-    executor_ = std::make_unique<TransformerExecutor>(model_->transformer.get(),
-                                                      model_->team.get());
+    executor_ =
+        std::make_unique<TransformerExecutor>(model_->transformer.get(), model_->team.get());
   }
 
   const LoadedModel& model() const { return *model_; }
@@ -41,8 +43,8 @@ class WorkerNode {
   void Run(std::unique_ptr<WorkerCore> core) { core_ = std::move(core); }
   void Deliver(WorkerEvent event) { inbox_.push_back(std::move(event)); }
 
-  // Handles what is in the inbox, computes one step, moves what can be moved. True: something happened. What the core
-  // sends to routers is added to `sent`.
+  // Handles what is in the inbox, computes one step, moves what can be moved. True: something
+  // happened. What the core sends to routers is added to `sent`.
   bool Turn(Instant now, std::vector<WorkerToRouter>* sent) {
     bool moved = !inbox_.empty();
     WorkerEffects effects;

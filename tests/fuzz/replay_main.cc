@@ -1,5 +1,6 @@
-// Replays a kept corpus through a fuzz target without libFuzzer: every file below the folders named on the command line.
-// Prints "N passed, 0 failed" style counts; a crash or sanitizer report ends the program.
+// Replays a kept corpus through a fuzz target without libFuzzer: every file below the folders named
+// on the command line. Prints "N passed, 0 failed" style counts; a crash or sanitizer report ends
+// the program.
 
 #include <cstdint>
 #include <cstdio>

@@ -72,7 +72,8 @@ def sample_bytes(rng, tables):
         return bytes(rng.next() & 255 for _ in range(rng.below(80)))
     data = bytearray(sample(rng, tables).encode("utf-8"))
     for _ in range(1 + rng.below(6)):
-        data[rng.below(len(data))] = rng.next() & 255
+        byte = rng.next() & 255
+        data[rng.below(len(data))] = byte
     return bytes(data[:1 + rng.below(len(data))])
 
 

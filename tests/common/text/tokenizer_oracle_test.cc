@@ -131,8 +131,8 @@ class TokenizerOracleTest : public testing::Test {
     }
     out = Sample(random);
     for (uint64_t count = 1 + random.Below(6); count > 0; --count) {
-      const size_t place = random.Below(out.size());
-      out[place] = static_cast<char>(random.Next() & 255);
+      const char byte = static_cast<char>(random.Next() & 255);
+      out[random.Below(out.size())] = byte;
     }
     out.resize(1 + random.Below(out.size()));
     return out;

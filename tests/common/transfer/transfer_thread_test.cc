@@ -44,11 +44,13 @@ class Side {
 
   TestMemory memory;
   const Incarnation id;
-  std::unique_ptr<TransferThread> thread;
 
  private:
   BoundedQueue<TransferEvent> events_;
   std::deque<TransferEvent> seen_;
+
+ public:
+  std::unique_ptr<TransferThread> thread;  // last: it delivers until it is gone
 };
 
 class TransferThreadTest : public ::testing::Test {

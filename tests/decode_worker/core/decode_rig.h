@@ -1,5 +1,5 @@
-// A DecodeCore in virtual time, with a runner whose token is a function of the output's index, and a peer played by the
-// test.
+// A DecodeCore in virtual time, with a runner whose token is a function of the output's index, and
+// a peer played by the test.
 #pragma once
 
 #include <algorithm>
@@ -77,7 +77,9 @@ class DecodeRig {
   }
 
   // Completes the step that runs, if one does. The sampled token of output i is `token_of(i)`.
-  bool RunStep(std::function<TokenId(uint32_t)> token_of = [](uint32_t i) { return 10 + static_cast<TokenId>(i); }) {
+  bool RunStep(std::function<TokenId(uint32_t)> token_of = [](uint32_t i) {
+    return 10 + static_cast<TokenId>(i);
+  }) {
     if (effects_.steps.empty()) return false;
     const StepPlan plan = std::move(effects_.steps.front());
     effects_.steps.erase(effects_.steps.begin());

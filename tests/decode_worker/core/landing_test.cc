@@ -1,4 +1,5 @@
-// The decode worker's side of a push: who may fill, what a loss costs, and that every block is accounted for.
+// The decode worker's side of a push: who may fill, what a loss costs, and that every block is
+// accounted for.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -69,10 +70,10 @@ TEST_F(LandingTest, RepeatedOfferGetsTheSameGrant) {
 }
 
 TEST_F(LandingTest, OffersWithoutTheRightAreRefused) {
-  rig_.FromPeer(Offer{Nonce{1, 2}, kDecodeLife, kBlocks});                          // unknown nonce
-  rig_.FromPeer(Offer{Nonce{9, 1}, Incarnation(8), kBlocks});                       // an earlier life
-  rig_.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks}, kOtherPrefillLife);       // another worker
-  rig_.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks + 1});                      // another size
+  rig_.FromPeer(Offer{Nonce{1, 2}, kDecodeLife, kBlocks});                     // unknown nonce
+  rig_.FromPeer(Offer{Nonce{9, 1}, Incarnation(8), kBlocks});                  // an earlier life
+  rig_.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks}, kOtherPrefillLife);  // another worker
+  rig_.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks + 1});                 // another size
   EXPECT_THAT(rig_.Commands<OpenLanding>(), IsEmpty());
   EXPECT_EQ(rig_.core_.counters().stale_messages, 4u);
 }

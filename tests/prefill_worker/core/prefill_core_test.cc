@@ -36,8 +36,12 @@ class PrefillCoreTest : public ::testing::Test {
     core_.Advance(now_, Duration{}, &effects_);
   }
   void Submit(uint32_t tokens, uint32_t attempt = 1, Nonce nonce = kNonce) {
-    PrefillJob job{.request = RequestId(1), .epoch = 1, .attempt = attempt, .nonce = nonce,
-                   .decode_address = "there", .decode = kDecode,
+    PrefillJob job{.request = RequestId(1),
+                   .epoch = 1,
+                   .attempt = attempt,
+                   .nonce = nonce,
+                   .decode_address = "there",
+                   .decode = kDecode,
                    .remaining = std::chrono::seconds(60)};
     for (uint32_t i = 0; i < tokens; ++i) job.tokens.push_back(static_cast<TokenId>(i));
     Deliver(SessionMessages{kRouter, {std::move(job)}});
