@@ -41,11 +41,11 @@ void CheckDecoding(const Tokenizer& tokenizer, absl::string_view input) {
   std::string text;
   for (const char c : input) {
     ids.push_back(static_cast<uint8_t>(c) + 5);
-    text += stream.Append(ids.back());
-    TANDEM_CHECK(IsWellFormedUtf8(text));
+    const std::string piece = stream.Append(ids.back());
+    TANDEM_CHECK(IsWellFormedUtf8(piece));
+    text += piece;
   }
   text += stream.Finish();
-  TANDEM_CHECK(IsWellFormedUtf8(text));
   TANDEM_CHECK(text == Decode(tokenizer, ids));
 }
 

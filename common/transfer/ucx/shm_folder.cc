@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
@@ -21,13 +22,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kRoot[] = "/dev/shm";
-constexpr char kPrefix[] = "tandem-ucx";
+constexpr char kPrefix[] = "tandem-ucx-";
+constexpr char kOwner[] = "owner";
 constexpr char kDeadMarker[] = "owner-is-dead";
 constexpr char kKeptSuffix[] = ".kept";
 // Longer than a stopped process may sleep and still find the first bytes of a peer.
 constexpr std::chrono::seconds kLinger(60);
 
-// Process ids mean something within one PID namespace only; containers may share /dev/shm.
 std::string PidNamespace() {
   struct stat info {};
   return stat("/proc/self/ns/pid", &info) == 0 ? absl::StrCat(info.st_ino) : "0";
@@ -46,12 +47,19 @@ std::string StartTime(const std::string& pid) {
   return fields.size() > kStartTime ? fields[kStartTime] : "";
 }
 
-// Whether a folder's name, "tandem-ucx.<pid namespace>.<pid>.<start time>.<number>", is that of a
-// process that is gone.
-bool IsOfTheDead(const std::string& name) {
-  const std::vector<std::string> parts = absl::StrSplit(name, '.');
-  return parts.size() == 5 && parts[0] == kPrefix && parts[1] == PidNamespace() &&
-         StartTime(parts[2]) != parts[3];
+// Names this life of a process: its id means something within one PID namespace only (containers
+// may share /dev/shm), and until it is used again.
+std::string LifeOf(const std::string& pid) {
+  return absl::StrCat(PidNamespace(), " ", pid, " ", StartTime(pid));
+}
+
+// Whether a folder of ours belongs to a process of this PID namespace that is gone.
+bool IsOfTheDead(const fs::path& folder) {
+  if (!absl::StartsWith(folder.filename().string(), kPrefix)) return false;
+  std::ifstream in(folder / kOwner);
+  const std::string owner(std::istreambuf_iterator<char>(in), {});
+  const std::vector<std::string> parts = absl::StrSplit(owner, ' ');
+  return parts.size() == 3 && parts[0] == PidNamespace() && LifeOf(parts[1]) != owner;
 }
 
 void ForEachFile(const std::string& folder, const std::function<void(const fs::path&)>& visit) {
@@ -67,7 +75,7 @@ void ForEachFile(const std::string& folder, const std::function<void(const fs::p
 
 void ShmFolder::Sweep(std::chrono::seconds linger) {
   ForEachFile(kRoot, [linger](const fs::path& folder) {
-    if (!IsOfTheDead(folder.filename().string())) return;
+    if (!IsOfTheDead(folder)) return;
     std::error_code error;  // another start may be faster, or it is another user's
     const fs::path marker = folder / kDeadMarker;
     const fs::file_time_type marked = fs::last_write_time(marker, error);
@@ -95,12 +103,12 @@ void ShmFolder::Restore() const {
 }
 
 std::unique_ptr<ShmFolder> ShmFolder::Create() {
-  static std::atomic<int> count{0};
   Sweep(kLinger);
-  const std::string pid = absl::StrCat(getpid());
-  std::string path = absl::StrCat(kRoot, "/", kPrefix, ".", PidNamespace(), ".", pid, ".",
-                                  StartTime(pid), ".", count.fetch_add(1));
-  if (mkdir(path.c_str(), 0700) != 0) return nullptr;
+  // A short name: UCX puts it into addresses, where a path beyond about 45 characters is cut off
+  // without a warning.
+  std::string path = absl::StrCat(kRoot, "/", kPrefix, "XXXXXX");
+  if (mkdtemp(path.data()) == nullptr) return nullptr;
+  std::ofstream(absl::StrCat(path, "/", kOwner)) << LifeOf(absl::StrCat(getpid()));
   return std::unique_ptr<ShmFolder>(new ShmFolder(std::move(path)));
 }
 

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 namespace tandem {
 namespace {
@@ -26,14 +27,22 @@ TEST(ShmFolder, FilesRemovedBetweenKeepAndRestoreAreThereAgain) {
   fs::remove_all(folder->path());
 }
 
+TEST(ShmFolder, PathIsShortEnoughForUcxAddresses) {
+  const std::unique_ptr<ShmFolder> folder = ShmFolder::Create();
+  ASSERT_NE(folder, nullptr);
+  EXPECT_LE(folder->path().size(), 40u);
+  fs::remove_all(folder->path());
+}
+
 TEST(ShmFolder, OnlyFoldersOfTheDeadAreSweptAndOnlyAfterTheirTime) {
   const std::unique_ptr<ShmFolder> living = ShmFolder::Create();
   ASSERT_NE(living, nullptr);
-  // The same process id, but another start time: a process that is gone.
-  const size_t end = living->path().rfind('.');
-  const size_t begin = living->path().rfind('.', end - 1);
-  const std::string dead = living->path().substr(0, begin) + ".1" + living->path().substr(end);
+  const std::string dead = living->path() + "x";
   ASSERT_EQ(mkdir(dead.c_str(), 0700), 0);
+  std::string owner;
+  std::getline(std::ifstream(living->path() + "/owner"), owner);
+  // The same process id, but another start time: a process that is gone.
+  std::ofstream(dead + "/owner") << owner.substr(0, owner.rfind(' ')) << " 1";
   Touch(dead + "/ucx_shm_posix_1");
   ShmFolder::Sweep(std::chrono::seconds(0));  // finds it dead
   EXPECT_TRUE(fs::exists(dead));
