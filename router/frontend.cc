@@ -72,7 +72,9 @@ Frontend::Frontend(const ServingContext& context, const MetricsRegistry& registr
       text_queue_(kMaxTextWork),
       text_thread_("router-text", [this] {
         while (!text_queue_.closed()) {
-          for (const auto& work : text_queue_.PopAll(kNever)) work();
+          for (const auto& work : text_queue_.PopAll(kNever)) {
+            if (!text_queue_.closed()) work();
+          }
         }
       }) {}
 
