@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -167,8 +168,15 @@ TEST_F(RouterServiceTest, BadRequestsGetErrorBodiesAndTheRouterGoesOn) {
     EXPECT_FALSE(error["message"].get<std::string>().empty());
   }
   EXPECT_EQ(client.Get("/v1/completions").status, 405);
-  client.Send("DELETE /v1/models HTTP/1.1\r\nHost: x\r\n\r\n");
-  EXPECT_EQ(client.Receive().status, 405);
+  for (const char* method : {"DELETE", "PUT", "OPTIONS"}) {
+    for (const auto& [path, allow] :
+         {std::pair("/v1/models", "GET, HEAD"), std::pair("/v1/completions", "POST")}) {
+      client.Send(absl::StrCat(method, " ", path, " HTTP/1.1\r\nHost: x\r\n\r\n"));
+      const RawResponse r = client.Receive();
+      EXPECT_EQ(r.status, 405);
+      EXPECT_EQ(r.headers.at("allow"), allow) << method << " " << path;
+    }
+  }
   EXPECT_EQ(client.Post("/v1/completions", R"({"prompt":"a","max_tokens":1})").status, 200);
 }
 
