@@ -180,6 +180,16 @@ TEST_F(RouterServiceTest, BadRequestsGetErrorBodiesAndTheRouterGoesOn) {
   EXPECT_EQ(client.Post("/v1/completions", R"({"prompt":"a","max_tokens":1})").status, 200);
 }
 
+TEST_F(RouterServiceTest, ErrorsRepeatLittleOfWhatTheClientSent) {
+  StartRouter();
+  RawHttpClient client(port());
+  const RawResponse r =
+      client.Post("/v1/completions",
+                  absl::StrCat(R"({"prompt":"a","model":")", std::string(50'000, 'm'), R"("})"));
+  EXPECT_EQ(r.status, 404);
+  EXPECT_LT(r.body.size(), 4096);
+}
+
 TEST_F(RouterServiceTest, BrokenHttpIsRefusedAndClosed) {
   StartRouter();
   const std::pair<std::string, int> cases[] = {
