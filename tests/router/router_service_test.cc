@@ -190,6 +190,18 @@ TEST_F(RouterServiceTest, ErrorsRepeatLittleOfWhatTheClientSent) {
   EXPECT_LT(r.body.size(), 4096);
 }
 
+// Read as a request without a body, what follows would pass for the next request.
+TEST_F(RouterServiceTest, OtherTransferCodingsAreRefusedAndClosed) {
+  StartRouter();
+  for (const char* coding : {"gzip", "gzip, chunked", "chunked, gzip", "identity"}) {
+    RawHttpClient client(port());
+    client.Send(absl::StrCat("POST /v1/completions HTTP/1.1\r\nTransfer-Encoding: ", coding,
+                             "\r\n\r\n0\r\n\r\n"));
+    EXPECT_EQ(client.Receive().status, 501) << coding;
+    EXPECT_TRUE(client.PeerCloses()) << coding;
+  }
+}
+
 TEST_F(RouterServiceTest, BrokenHttpIsRefusedAndClosed) {
   StartRouter();
   const std::pair<std::string, int> cases[] = {
