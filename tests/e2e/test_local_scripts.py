@@ -1,12 +1,13 @@
 """deploy/local as a user meets it: another cache folder, a proxy in the environment, wrong arguments, no network."""
 import http.client
 import os
+import signal
 import socket
 import subprocess
 
 import pytest
 
-from cluster import MODEL
+from cluster import MODEL, wait_for
 
 LOCAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy", "local")
 NOWHERE = "http://127.0.0.1:9"
@@ -57,6 +58,24 @@ def test_check_sends_a_chat(cache):
     done = run("up", "--port", free_port(), "--check", TANDEM_CACHE=str(cache), http_proxy=NOWHERE, no_proxy="")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "first_token_ms" in done.stdout
+
+
+def test_second_interrupt_ends_at_once_what_does_not_stop(cache):
+    port = free_port()
+    up = subprocess.Popen([os.path.join(LOCAL, "up"), "--port", port, "--threads", "1"], stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, "TANDEM_CACHE": str(cache)}, start_new_session=True)
+    for line in up.stdout:
+        if "Ctrl-C stops everything" in line:
+            break
+    pids = [line.split()[0] for line in (cache / "run" / port / "pids").read_text().splitlines()]
+    assert len(pids) == 3
+    os.kill(int(pids[0]), signal.SIGSTOP)
+    os.killpg(up.pid, signal.SIGINT)
+    assert up.stdout.readline() + up.stdout.readline() == "\nstopping\n"
+    os.killpg(up.pid, signal.SIGINT)
+    up.wait(8)
+    up.stdout.close()
+    wait_for(lambda: not any(os.path.exists("/proc/" + pid) for pid in pids), 2, "all programs have ended")
 
 
 @pytest.mark.parametrize("arguments,reason", [
