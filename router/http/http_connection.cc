@@ -123,7 +123,12 @@ void HttpConnection::OnHead(error_code ec) {
   http_1_0_ = request.version() < 11;
   keep_alive_ = request.keep_alive() && !draining_;
   request_id_ = ChooseRequestId(View(request["X-Request-Id"]));
-  if (ec) return Refuse(ec);
+  if (ec) return RefuseUnreadable(ec);
+  for (auto [it, end] = request.equal_range(http::field::transfer_encoding); it != end; ++it) {
+    if (!boost::beast::iequals(it->value(), "chunked")) {
+      return Refuse(501, "the only transfer coding taken is chunked");
+    }
+  }
   state_ = State::kBody;
   SetTimer(options_.body_limit);
   if (boost::beast::iequals(request[http::field::expect], "100-continue") && !http_1_0_) {
@@ -146,12 +151,12 @@ void HttpConnection::ReadBody() {
 
 void HttpConnection::OnBody(error_code ec) {
   if (state_ != State::kBody) return;
-  if (ec) return Refuse(ec);
+  if (ec) return RefuseUnreadable(ec);
   Dispatch();
 }
 
 // The request cannot be read to its end: says why, if the client can still hear it, and closes.
-void HttpConnection::Refuse(error_code ec) {
+void HttpConnection::RefuseUnreadable(error_code ec) {
   int status = 400;
   if (ec == http::error::body_limit) {
     status = 413;
@@ -161,10 +166,13 @@ void HttpConnection::Refuse(error_code ec) {
              ec == http::error::partial_message) {
     return Close();  // the network's doing
   }
+  Refuse(status, ec.message());
+}
+
+void HttpConnection::Refuse(int status, const std::string& reason) {
   state_ = State::kAnswer;
   keep_alive_ = false;
-  HttpResponse response{
-      status, "application/json", {}, options_.refusal_body(status, ec.message())};
+  HttpResponse response{status, "application/json", {}, options_.refusal_body(status, reason)};
   SendHead(response, response.body.size());
   pending_ += response.body;
   answered_ = true;

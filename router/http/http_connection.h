@@ -57,7 +57,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnHead(boost::beast::error_code ec);
   void ReadBody();
   void OnBody(boost::beast::error_code ec);
-  void Refuse(boost::beast::error_code ec);
+  void RefuseUnreadable(boost::beast::error_code ec);
+  void Refuse(int status, const std::string& reason);
   void WatchClient();
   void OnWatched(boost::beast::error_code ec);
   void Dispatch();
