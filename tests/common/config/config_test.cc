@@ -166,6 +166,7 @@ TEST(RouterConfigTest, MalformedCommandLinesAreRefused) {
 
 TEST(RouterConfigTest, MalformedFilesAreRefused) {
   EXPECT_THAT(RouterErrorWith({"--config", "/nowhere/x.yaml"}), HasSubstr("cannot be read"));
+  EXPECT_THAT(RouterErrorWith({"--config", "/tmp"}), HasSubstr("/tmp: cannot be read"));
   EXPECT_THAT(FileError("a: [1, 2"), HasSubstr(":"));
   EXPECT_THAT(FileError("- 1\n- 2\n"), HasSubstr("not a mapping"));
   EXPECT_THAT(FileError("max_queue: {a: 1}\n"), HasSubstr(":1: max_queue: a plain value"));
