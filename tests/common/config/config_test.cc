@@ -197,7 +197,7 @@ TEST(RouterConfigTest, HelpAndVersionNeedNothingElse) {
   EXPECT_THAT(help->info_text, HasSubstr("TANDEM_CLUSTER_SECRET"));
   const auto version = ParseRouterConfig(Strings{"--version"}, {});
   ASSERT_TRUE(version.ok()) << version.status();
-  EXPECT_THAT(version->info_text, HasSubstr("router "));
+  EXPECT_THAT(version->info_text, HasSubstr("tandem-router "));
 }
 
 TEST(WorkerConfigTest, ChoicesAndSizesAreRead) {
@@ -213,6 +213,14 @@ TEST(WorkerConfigTest, ChoicesAndSizesAreRead) {
   EXPECT_EQ(config->threads, 2);
   EXPECT_EQ(config->max_prefill_tokens_per_step, 64);
   EXPECT_EQ(config->listen_port, 0);
+}
+
+TEST(WorkerConfigTest, SettingsThatWouldDoNothingAreUnknown) {
+  const auto error = [](const auto& config) { return std::string(config.status().message()); };
+  EXPECT_THAT(error(ParseDecodeConfig(Strings{"--model", "m", "--transfer-host", "a"}, {})),
+              HasSubstr("unknown flag --transfer-host"));
+  EXPECT_THAT(error(ParsePrefillConfig(Strings{"--model", "m", "--max-batch-tokens", "64"}, {})),
+              HasSubstr("unknown flag --max-batch-tokens"));
 }
 
 TEST(WorkerConfigTest, SettingsThatContradictAreRefused) {
