@@ -24,6 +24,15 @@ def free_port():
         return str(probe.getsockname()[1])
 
 
+def listening_addresses(pid):
+    """The IPv4 addresses, as in /proc, on which a process takes TCP connections."""
+    links = ["/proc/%s/fd/%s" % (pid, fd) for fd in os.listdir("/proc/%s/fd" % pid)]
+    sockets = {os.readlink(link) for link in links if os.path.islink(link)}
+    with open("/proc/%s/net/tcp" % pid) as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return {row[1].split(":")[0] for row in rows if row[3] == "0A" and "socket:[%s]" % row[9] in sockets}
+
+
 @pytest.fixture
 def cache(tmp_path):
     """A cache folder of its own, filled from the one that the tests run with."""
@@ -46,6 +55,8 @@ def test_up_and_down_with_another_cache_and_a_proxy(cache):
         connection.request("GET", "/health")
         assert connection.getresponse().status == 200
         connection.close()
+        for line in (cache / "run" / port / "pids").read_text().splitlines():
+            assert listening_addresses(line.split()[0]) <= {"0100007F"}, line  # 127.0.0.1
         again = run("up", "--port", port, **settings)
         assert again.returncode == 1 and "is in use" in again.stderr
     finally:
