@@ -143,7 +143,8 @@ void Frontend::Generate(ApiKind kind, HttpRequest request, std::shared_ptr<Respo
       std::make_shared<ServedRequest>(context_, request.request_id, SystemClock().Now(), writer);
   writer->OnGone([served] { served->OnClientGone(); });
   if (draining_) return served->Fail({503, "the router is shutting down", "", {}}, endpoint);
-  auto work = [this, kind, endpoint, served, writer, body = std::move(request.body)] {
+  auto work = [this, kind, endpoint, served, writer, body = std::move(request.body),
+               room = std::move(request.body_room)] {
     const auto fail = [&](const ApiError& error) {
       writer->Post([served, error, endpoint] { served->Fail(error, endpoint); });
     };
@@ -167,7 +168,8 @@ void Frontend::Generate(ApiKind kind, HttpRequest request, std::shared_ptr<Respo
 }
 
 void Frontend::Tokenize(bool reverse, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
-  auto work = [this, reverse, writer, body = std::move(request.body)] {
+  auto work = [this, reverse, writer, body = std::move(request.body),
+               room = std::move(request.body_room)] {
     HttpResponse response;
     if (reverse) {
       auto tokens = ParseDetokenizeRequest(body, context_.text->tokenizer.vocab_size());

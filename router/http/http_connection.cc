@@ -129,6 +129,10 @@ void HttpConnection::OnHead(error_code ec) {
       return Refuse(501, "the only transfer coding taken is chunked");
     }
   }
+  // A body of unknown length may become the longest.
+  body_room_ = bodies_->Reserve(parser_->chunked() ? options_.max_body_bytes
+                                                   : parser_->content_length().value_or(0));
+  if (body_room_ == nullptr) return Refuse(503, "too many request bodies are held already");
   state_ = State::kBody;
   SetTimer(options_.body_limit);
   if (boost::beast::iequals(request[http::field::expect], "100-continue") && !http_1_0_) {
@@ -172,7 +176,9 @@ void HttpConnection::RefuseUnreadable(error_code ec) {
 void HttpConnection::Refuse(int status, const std::string& reason) {
   state_ = State::kAnswer;
   keep_alive_ = false;
+  body_room_ = nullptr;
   HttpResponse response{status, "application/json", {}, options_.refusal_body(status, reason)};
+  if (status == 503) response.headers = {{"Retry-After", "1"}};
   SendHead(response, response.body.size());
   pending_ += response.body;
   answered_ = true;
@@ -184,10 +190,11 @@ void HttpConnection::Dispatch() {
   SetTimer(Duration::max());
   auto request = parser_->release();
   parser_.reset();
+  body_room_->ShrinkTo(request.body().size());
   const absl::string_view target = View(request.target());
   HttpRequest out{std::string(View(request.method_string())),
                   std::string(target.substr(0, target.find('?'))), request_id_,
-                  std::move(request.body())};
+                  std::move(request.body()), std::move(body_room_)};
   auto writer = std::make_shared<ConnectionWriter>(weak_from_this(), answer_, strand());
   WatchClient();
   handler_(std::move(out), std::move(writer));
@@ -296,6 +303,7 @@ void HttpConnection::Drain() {
 void HttpConnection::Close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
+  body_room_ = nullptr;
   ++timer_generation_;
   timer_.cancel();
   error_code ignored;

@@ -83,6 +83,7 @@ def test_second_interrupt_ends_at_once_what_does_not_stop(cache):
     os.kill(int(pids[0]), signal.SIGSTOP)
     os.killpg(up.pid, signal.SIGINT)
     assert up.stdout.readline() + up.stdout.readline() == "\nstopping\n"
+    wait_for(lambda: not os.path.exists("/proc/" + pids[1]), 10, "what can stop has stopped")
     os.killpg(up.pid, signal.SIGINT)
     up.wait(8)
     up.stdout.close()
