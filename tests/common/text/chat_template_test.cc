@@ -181,6 +181,10 @@ TEST(ChatTemplateTest, DeeplyNestedTemplatesAreRefused) {
   EXPECT_EQ(parse("{{ " + std::string(5000, '[') + " }}"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(parse("{{ " + std::string(5000, '-') + "1 }}"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(parse("{{ " + nots + "x }}"), absl::StatusCode::kInvalidArgument);
+  // Chains nest as well: to the left, without a bracket.
+  std::string ifs = "1";
+  for (int i = 0; i < 1'000'000; ++i) ifs += " if 1";
+  EXPECT_EQ(parse("{{ " + ifs + " }}"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(parse(blocks), absl::StatusCode::kInvalidArgument);
 }
 
