@@ -17,13 +17,85 @@ constexpr TokenId kNoSymbol = -1;
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
 // Up to this length a scan over all pairs is faster than a heap.
 constexpr size_t kShortWord = 32;
+// Up to this length one heap is faster than a queue per rank.
+constexpr size_t kLongWord = 8192;
 
 uint64_t PairKey(TokenId left, TokenId right) {
   return (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
 }
 
-// Rank above position: the smallest value is the best rank, then the leftmost place.
-uint64_t QueueEntry(uint32_t rank, uint32_t position) { return (uint64_t{rank} << 32) | position; }
+struct Place {
+  uint32_t rank, position;
+};
+
+// Places of mergeable pairs, taken by rank and then from left to right. Best for words of up to a
+// few thousand bytes: one heap.
+class HeapQueue {
+ public:
+  bool empty() const { return heap_.empty(); }
+  void Add(Place place) { heap_.push((uint64_t{place.rank} << 32) | place.position); }
+  Place Take() {
+    const uint64_t first = heap_.top();
+    heap_.pop();
+    return {static_cast<uint32_t>(first >> 32), static_cast<uint32_t>(first)};
+  }
+
+ private:
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> heap_;
+};
+
+// The positions of one rank. Nearly all are found from left to right: those cost a push to a
+// vector, only the others a heap.
+class Positions {
+ public:
+  bool empty() const { return taken_ == in_order_.size() && late_.empty(); }
+
+  void Add(uint32_t position) {
+    if (taken_ == in_order_.size()) {
+      in_order_.clear();
+      taken_ = 0;
+    }
+    if (in_order_.empty() || position >= in_order_.back()) {
+      in_order_.push_back(position);
+    } else {
+      late_.push(position);
+    }
+  }
+
+  uint32_t Take() {
+    const bool late =
+        !late_.empty() && (taken_ == in_order_.size() || late_.top() < in_order_[taken_]);
+    if (!late) return in_order_[taken_++];
+    const uint32_t position = late_.top();
+    late_.pop();
+    return position;
+  }
+
+ private:
+  std::vector<uint32_t> in_order_;  // rising
+  size_t taken_ = 0;                // of in_order_
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> late_;
+};
+
+// The same for words of megabytes, where one heap would miss the processor's caches at every step.
+class RankedQueue {
+ public:
+  bool empty() {
+    while (!ranks_.empty() && positions_[ranks_.top()].empty()) ranks_.pop();
+    return ranks_.empty();
+  }
+  void Add(Place place) {
+    Positions& positions = positions_[place.rank];
+    if (positions.empty()) ranks_.push(place.rank);
+    positions.Add(place.position);
+  }
+  Place Take() { return {ranks_.top(), positions_[ranks_.top()].Take()}; }
+
+ private:
+  absl::flat_hash_map<uint32_t, Positions> positions_;  // by rank
+  // Those with positions; sometimes one without, or one twice.
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ranks_;
+};
 
 }  // namespace
 
@@ -77,7 +149,13 @@ void BytePairMerger::Split(absl::string_view word, std::vector<TokenId>& out) co
   }
   if (out.size() - start < 2) return;
   std::vector<TokenId> symbols(out.begin() + static_cast<ptrdiff_t>(start), out.end());
-  symbols.size() <= kShortWord ? SplitShort(symbols) : SplitLong(symbols);
+  if (symbols.size() <= kShortWord) {
+    SplitShort(symbols);
+  } else if (symbols.size() <= kLongWord) {
+    SplitLong<HeapQueue>(symbols);
+  } else {
+    SplitLong<RankedQueue>(symbols);
+  }
   out.resize(start);
   out.insert(out.end(), symbols.begin(), symbols.end());
 }
@@ -106,6 +184,7 @@ void BytePairMerger::SplitShort(std::vector<TokenId>& symbols) const {
   symbols.resize(count);
 }
 
+template <class Queue>
 void BytePairMerger::SplitLong(std::vector<TokenId>& symbols) const {
   // A symbol is named by the position of its first byte; merged-away positions hold kNoSymbol.
   const uint32_t count = static_cast<uint32_t>(symbols.size());
@@ -114,27 +193,16 @@ void BytePairMerger::SplitLong(std::vector<TokenId>& symbols) const {
     previous[i] = i - 1;  // of position 0: never read
     next[i] = i + 1;      // count: the end
   }
-  std::vector<uint64_t> entries;
-  entries.reserve(count);
-  for (uint32_t i = 0; i + 1 < count; ++i) {
-    if (const Merge* merge = Find(symbols[i], symbols[i + 1])) {
-      entries.push_back(QueueEntry(merge->rank, i));
-    }
-  }
-  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue(std::greater<>(),
-                                                                             std::move(entries));
+  Queue queue;
   const auto offer = [&](uint32_t i) {
-    if (const Merge* merge = Find(symbols[i], symbols[next[i]]))
-      queue.push(QueueEntry(merge->rank, i));
+    if (const Merge* merge = Find(symbols[i], symbols[next[i]])) queue.Add({merge->rank, i});
   };
+  for (uint32_t i = 0; i + 1 < count; ++i) offer(i);
   while (!queue.empty()) {
-    const uint32_t rank = static_cast<uint32_t>(queue.top() >> 32);
-    const uint32_t i = static_cast<uint32_t>(queue.top());
-    queue.pop();
+    const auto [rank, i] = queue.Take();
     if (symbols[i] == kNoSymbol || next[i] == count) continue;
     const Merge* merge = Find(symbols[i], symbols[next[i]]);
-    if (merge == nullptr || merge->rank != rank)
-      continue;  // the pair has changed since it was queued
+    if (merge == nullptr || merge->rank != rank) continue;  // the pair has changed since
     const uint32_t gone = next[i];
     symbols[i] = merge->result;
     symbols[gone] = kNoSymbol;

@@ -37,6 +37,7 @@ class BytePairMerger {
   BytePairMerger() = default;
   const Merge* Find(TokenId left, TokenId right) const;
   void SplitShort(std::vector<TokenId>& symbols) const;
+  template <class Queue>
   void SplitLong(std::vector<TokenId>& symbols) const;
 
   std::array<TokenId, 256> byte_symbols_;        // -1: the vocabulary lacks it

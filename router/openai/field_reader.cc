@@ -1,6 +1,7 @@
 #include "router/openai/field_reader.h"
 
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -17,9 +18,10 @@ const char* TypeName(const Json& value) {
   return "null";
 }
 
-// Brackets outside strings: counted before parsing, so that depth costs nothing but this pass.
-bool DeeperThan(absl::string_view text, size_t max_depth) {
-  size_t depth = 0;
+// Brackets and colons outside strings: counted before parsing, so that what is refused costs
+// nothing but this pass. Says what is too large; empty when nothing is.
+std::string BeyondLimits(absl::string_view text, size_t max_depth, size_t max_members) {
+  std::vector<size_t> members;  // of each object or list that is open
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -29,19 +31,24 @@ bool DeeperThan(absl::string_view text, size_t max_depth) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > max_depth) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
+      members.push_back(0);
+      if (members.size() > max_depth) {
+        return absl::StrCat("the JSON body is nested deeper than ", max_depth, " levels");
+      }
+    } else if ((c == ']' || c == '}') && !members.empty()) {
+      members.pop_back();
+    } else if (c == ':' && !members.empty() && ++members.back() > max_members) {
+      return absl::StrCat("an object in the JSON body has more than ", max_members, " members");
     }
   }
-  return false;
+  return "";
 }
 
 }  // namespace
 
-Parsed<Json> ParseJsonObject(absl::string_view body, size_t max_depth) {
-  if (DeeperThan(body, max_depth)) {
-    return BadRequest(absl::StrCat("the JSON body is nested deeper than ", max_depth, " levels"));
+Parsed<Json> ParseJsonObject(absl::string_view body, size_t max_depth, size_t max_members) {
+  if (std::string excess = BeyondLimits(body, max_depth, max_members); !excess.empty()) {
+    return BadRequest(std::move(excess));
   }
   try {
     Json json = Json::parse(body.begin(), body.end());

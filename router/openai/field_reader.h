@@ -18,8 +18,10 @@ namespace tandem {
 
 using Json = nlohmann::ordered_json;
 
-// Parses `body` into an object of at most `max_depth` levels.
-Parsed<Json> ParseJsonObject(absl::string_view body, size_t max_depth);
+// Parses `body` into an object of at most `max_depth` levels. No object in it may have more than
+// `max_members` members: an ordered_json looks its members up one by one, so that reading an object
+// takes the square of their number.
+Parsed<Json> ParseJsonObject(absl::string_view body, size_t max_depth, size_t max_members);
 
 class FieldReader {
  public:

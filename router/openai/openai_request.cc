@@ -227,7 +227,7 @@ void ReadChat(FieldReader& in, CompletionRequest& out) {
 
 Parsed<CompletionRequest> ParseCompletionRequest(ApiKind kind, absl::string_view body,
                                                  size_t vocab_size) {
-  Parsed<Json> json = ParseJsonObject(body, kMaxJsonDepth);
+  Parsed<Json> json = ParseJsonObject(body, kMaxJsonDepth, kMaxJsonMembers);
   if (!json.ok()) return json.error();
   FieldReader in(json.value());
   CompletionRequest out;
@@ -255,7 +255,7 @@ Parsed<CompletionRequest> ParseCompletionRequest(ApiKind kind, absl::string_view
 }
 
 Parsed<TokenizeRequest> ParseTokenizeRequest(absl::string_view body) {
-  Parsed<Json> json = ParseJsonObject(body, kMaxJsonDepth);
+  Parsed<Json> json = ParseJsonObject(body, kMaxJsonDepth, kMaxJsonMembers);
   if (!json.ok()) return json.error();
   FieldReader in(json.value());
   TokenizeRequest out;
@@ -275,7 +275,7 @@ Parsed<TokenizeRequest> ParseTokenizeRequest(absl::string_view body) {
 }
 
 Parsed<std::vector<TokenId>> ParseDetokenizeRequest(absl::string_view body, size_t vocab_size) {
-  Parsed<Json> json = ParseJsonObject(body, kMaxJsonDepth);
+  Parsed<Json> json = ParseJsonObject(body, kMaxJsonDepth, kMaxJsonMembers);
   if (!json.ok()) return json.error();
   FieldReader in(json.value());
   std::vector<TokenId> tokens;

@@ -52,6 +52,7 @@ struct CompletionRequest {
 };
 
 inline constexpr size_t kMaxJsonDepth = 64;
+inline constexpr size_t kMaxJsonMembers = 512;  // of one object
 inline constexpr size_t kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopBytes = 256;
 inline constexpr size_t kMaxStopTokens = 128;

@@ -17,6 +17,8 @@ class Budget {
     if (steps_ <= limits_.max_steps) return absl::OkStatus();
     return absl::ResourceExhaustedError("too many steps");
   }
+  // Before work that grows with a text, such as searching it.
+  absl::Status Read(size_t bytes) { return Step(bytes / 256); }
   // Before building a value of that size. Overflow-safe.
   absl::Status Build(size_t bytes) {
     if (bytes <= limits_.max_built_bytes - built_) {

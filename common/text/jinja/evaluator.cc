@@ -52,7 +52,7 @@ absl::StatusOr<Value> Interpreter::EvaluateInner(const Expression& expression, S
     case Expression::kItem: {
       ASSIGN_OR_RETURN(const Value target, Evaluate(*expression.operands[0], scope));
       ASSIGN_OR_RETURN(const Value index, Evaluate(*expression.operands[1], scope));
-      return GetItem(target, index);
+      return GetItem(target, index, budget_);
     }
     case Expression::kSlice:
       return EvaluateSlice(expression, scope);
@@ -155,7 +155,7 @@ absl::StatusOr<Value> Interpreter::EvaluateCompare(const Expression& expression,
   ASSIGN_OR_RETURN(Value left, Evaluate(*expression.operands[0], scope));
   for (size_t i = 0; i < expression.operators.size(); ++i) {
     ASSIGN_OR_RETURN(Value right, Evaluate(*expression.operands[i + 1], scope));
-    ASSIGN_OR_RETURN(const bool holds, Compare(expression.operators[i], left, right));
+    ASSIGN_OR_RETURN(const bool holds, Compare(expression.operators[i], left, right, budget_));
     if (!holds) return Value::Bool(false);
     left = std::move(right);
   }

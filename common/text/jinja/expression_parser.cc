@@ -105,7 +105,8 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParseExpression() {
   if (depth_ >= kMaxNesting) return Error("expressions are nested too deeply");
   ++depth_;
   Result value = ParseOr();
-  while (value.ok() && AtName("if")) {
+  for (int count = 0; value.ok() && AtName("if"); ++count) {
+    if (count >= kMaxNesting) return Error("an expression has too many conditions");
     ExpressionPtr node = Make(Expression::kIfElse);
     Next();
     ASSIGN_OR_RETURN(ExpressionPtr condition, ParseOr());

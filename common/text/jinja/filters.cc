@@ -219,7 +219,7 @@ absl::StatusOr<Value> ApplyFilter(absl::string_view name, const Value& input,
                                   const Arguments& arguments, Budget& budget) {
   if (input.is(Value::kText)) {
     // The work grows with the text, and most results are as long as it.
-    RETURN_IF_ERROR(budget.Step(input.text().size() / 256));
+    RETURN_IF_ERROR(budget.Read(input.text().size()));
     RETURN_IF_ERROR(budget.Build(input.text().size()));
   }
   return Filters().find(name)->second(FilterCall{name, input, arguments, budget});

@@ -24,14 +24,14 @@ absl::StatusOr<Value> MakeSequence(std::vector<Value> items, List::Flavor flavor
 }
 
 // "a.b.0": items or attributes, one after the other.
-absl::StatusOr<Value> AttributePath(Value value, const Value& path) {
-  if (const auto index = AsInteger(path)) return GetItem(value, path);
+absl::StatusOr<Value> AttributePath(Value value, const Value& path, Budget& budget) {
+  if (const auto index = AsInteger(path)) return GetItem(value, path, budget);
   if (!path.is(Value::kText)) return TypeError("an attribute is named by a string");
   for (const absl::string_view part : absl::StrSplit(path.text().view(), '.')) {
     int64_t index = 0;
     const Value key =
         absl::SimpleAtoi(part, &index) ? Value::Int(index) : Value::Trusted(std::string(part));
-    ASSIGN_OR_RETURN(value, GetItem(value, key));
+    ASSIGN_OR_RETURN(value, GetItem(value, key, budget));
   }
   return value;
 }
@@ -56,7 +56,7 @@ absl::StatusOr<Value> Join(const FilterCall& call) {
   for (size_t i = 0; i < items.size(); ++i) {
     Value item = items[i];
     if (attribute != nullptr && !attribute->is(Value::kNone)) {
-      ASSIGN_OR_RETURN(item, AttributePath(std::move(item), *attribute));
+      ASSIGN_OR_RETURN(item, AttributePath(std::move(item), *attribute, call.budget));
     }
     ASSIGN_OR_RETURN(const TrackedText text, ToText(item, call.budget));
     RETURN_IF_ERROR(call.budget.Build(text.size() + separator.size()));
@@ -113,7 +113,7 @@ absl::StatusOr<Value> Map(const FilterCall& call) {
   for (Value& item : items) {
     RETURN_IF_ERROR(call.budget.Step());
     if (attribute != nullptr) {
-      ASSIGN_OR_RETURN(item, AttributePath(std::move(item), *attribute));
+      ASSIGN_OR_RETURN(item, AttributePath(std::move(item), *attribute, call.budget));
       if (item.is(Value::kUndefined) && otherwise != nullptr) item = *otherwise;
     } else {
       const Value input = std::move(item);
@@ -140,7 +140,7 @@ absl::StatusOr<Value> Select(const FilterCall& call) {
     RETURN_IF_ERROR(call.budget.Step());
     Value tested = item;
     if (by_attribute) {
-      ASSIGN_OR_RETURN(tested, AttributePath(std::move(tested), positional[0]));
+      ASSIGN_OR_RETURN(tested, AttributePath(std::move(tested), positional[0], call.budget));
     }
     bool passes = IsTrue(tested);
     if (positional.size() > test) {
@@ -189,7 +189,7 @@ absl::StatusOr<std::vector<KeyedItem>> WithKeys(const std::vector<Value>& items,
     RETURN_IF_ERROR(budget.Step());
     Value value = item;
     if (attribute != nullptr && !attribute->is(Value::kNone)) {
-      ASSIGN_OR_RETURN(value, AttributePath(std::move(value), *attribute));
+      ASSIGN_OR_RETURN(value, AttributePath(std::move(value), *attribute, budget));
     }
     if (value.is(Value::kText)) RETURN_IF_ERROR(budget.Build(value.text().size()));
     ASSIGN_OR_RETURN(SortKey key, MakeSortKey(value, with_case != nullptr && IsTrue(*with_case)));

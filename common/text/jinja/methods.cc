@@ -143,7 +143,8 @@ absl::StatusOr<Value> CallFind(const Call& call) {
   ASSIGN_OR_RETURN(const TrackedText wanted, RequiredText(call, 0, "sub"));
   const absl::string_view view = call.text().view();
   const bool from_right = call.name == "rfind" || call.name == "rindex";
-  const size_t found = from_right ? view.rfind(wanted.view()) : view.find(wanted.view());
+  const size_t found =
+      from_right ? FindLastText(view, wanted.view()) : FindText(view, wanted.view());
   if (found != absl::string_view::npos) {
     return Value::Int(static_cast<int64_t>(CountCharacters(view.substr(0, found))));
   }
@@ -242,11 +243,14 @@ absl::StatusOr<Value> CallListSearch(const Call& call) {
   const Value* wanted = call.arguments.Find(0, "value");
   if (wanted == nullptr) return TypeError(absl::StrCat(call.name, "() needs a value"));
   const auto& items = call.receiver.list().items;
-  const auto is_wanted = [wanted](const Value& item) { return AreEqual(item, *wanted); };
-  if (call.name == "count") return Value::Int(std::count_if(items.begin(), items.end(), is_wanted));
-  const auto found = std::find_if(items.begin(), items.end(), is_wanted);
-  if (found == items.end()) return TypeError("the value is not in the list");
-  return Value::Int(found - items.begin());
+  int64_t count = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    ASSIGN_OR_RETURN(const bool equal, AreEqual(items[i], *wanted, call.budget));
+    if (equal && call.name == "index") return Value::Int(static_cast<int64_t>(i));
+    count += equal ? 1 : 0;
+  }
+  if (call.name == "index") return TypeError("the value is not in the list");
+  return Value::Int(count);
 }
 
 absl::StatusOr<Value> CallCycle(const Call& call) {
@@ -262,8 +266,10 @@ absl::StatusOr<Value> CallChanged(const Call& call) {
   for (const Value& value : now) {
     if (!value.is_plain()) return TypeError("changed() takes plain data");
   }
-  const bool same = loop.has_changed_before &&
-                    std::equal(now.begin(), now.end(), before.begin(), before.end(), AreEqual);
+  bool same = loop.has_changed_before && now.size() == before.size();
+  for (size_t i = 0; same && i < now.size(); ++i) {
+    ASSIGN_OR_RETURN(same, AreEqual(now[i], before[i], call.budget));
+  }
   loop.last_changed = now;
   loop.has_changed_before = true;
   return Value::Bool(!same);
@@ -339,7 +345,7 @@ absl::StatusOr<Value> CallMethod(absl::string_view name, const Value& receiver,
   const auto method = methods->find(name);
   if (receiver.is(Value::kText)) {
     // The work grows with the text, and most results are as long as it.
-    RETURN_IF_ERROR(budget.Step(receiver.text().size() / 256));
+    RETURN_IF_ERROR(budget.Read(receiver.text().size()));
     RETURN_IF_ERROR(budget.Build(receiver.text().size()));
   }
   return method->second(Call{name, receiver, arguments, budget});

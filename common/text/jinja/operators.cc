@@ -25,29 +25,46 @@ absl::Status OperandError(absl::string_view op, const Value& a, const Value& b) 
       absl::StrCat("operator ", op, " does not take ", TypeName(a), " and ", TypeName(b)));
 }
 
-bool AreEqualLists(const List& a, const List& b) {
-  return (a.flavor == List::kTuple) == (b.flavor == List::kTuple) &&
-         std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), AreEqual);
+absl::StatusOr<bool> AreEqualTexts(const TrackedText& a, const TrackedText& b, Budget& budget) {
+  if (a.size() != b.size()) return false;
+  RETURN_IF_ERROR(budget.Read(a.size()));
+  return a.bytes() == b.bytes();
 }
 
-bool AreEqualDicts(const Dict& a, const Dict& b) {
-  return a.entries().size() == b.entries().size() &&
-         std::all_of(a.entries().begin(), a.entries().end(), [&b](const Dict::Entry& entry) {
-           const Value* other = b.Find(entry.key.view());
-           return other != nullptr && AreEqual(entry.value, *other);
-         });
+absl::StatusOr<bool> AreEqualLists(const List& a, const List& b, Budget& budget) {
+  const bool same_kind = (a.flavor == List::kTuple) == (b.flavor == List::kTuple);
+  bool equal = same_kind && a.items.size() == b.items.size();
+  for (size_t i = 0; equal && i < a.items.size(); ++i) {
+    ASSIGN_OR_RETURN(equal, AreEqual(a.items[i], b.items[i], budget));
+  }
+  return equal;
 }
 
-absl::StatusOr<bool> Contains(const Value& container, const Value& item) {
+absl::StatusOr<bool> AreEqualDicts(const Dict& a, const Dict& b, Budget& budget) {
+  bool equal = a.entries().size() == b.entries().size();
+  for (size_t i = 0; equal && i < a.entries().size(); ++i) {
+    const Dict::Entry& entry = a.entries()[i];
+    const Value* other = b.Find(entry.key.view());
+    if (other == nullptr) return false;
+    ASSIGN_OR_RETURN(equal, AreEqual(entry.value, *other, budget));
+  }
+  return equal;
+}
+
+absl::StatusOr<bool> Contains(const Value& container, const Value& item, Budget& budget) {
   switch (container.kind()) {
     case Value::kUndefined:
       return false;
     case Value::kText:
       if (!item.is(Value::kText)) return OperandError("in", item, container);
-      return container.text().view().find(item.text().view()) != absl::string_view::npos;
+      RETURN_IF_ERROR(budget.Read(container.text().size()));
+      return FindText(container.text().view(), item.text().view()) != absl::string_view::npos;
     case Value::kList:
-      return std::any_of(container.list().items.begin(), container.list().items.end(),
-                         [&item](const Value& other) { return AreEqual(item, other); });
+      for (const Value& other : container.list().items) {
+        ASSIGN_OR_RETURN(const bool equal, AreEqual(item, other, budget));
+        if (equal) return true;
+      }
+      return false;
     case Value::kDict:
       return item.is(Value::kText) && container.dict().Find(item.text().view()) != nullptr;
     default:
@@ -56,8 +73,11 @@ absl::StatusOr<bool> Contains(const Value& container, const Value& item) {
 }
 
 // Negative: less; positive: greater.
-absl::StatusOr<int> Order(absl::string_view op, const Value& a, const Value& b) {
-  if (a.is(Value::kText) && b.is(Value::kText)) return a.text().bytes().compare(b.text().bytes());
+absl::StatusOr<int> Order(absl::string_view op, const Value& a, const Value& b, Budget& budget) {
+  if (a.is(Value::kText) && b.is(Value::kText)) {
+    RETURN_IF_ERROR(budget.Read(std::min(a.text().size(), b.text().size())));
+    return a.text().bytes().compare(b.text().bytes());
+  }
   const auto left_integer = AsInteger(a), right_integer = AsInteger(b);
   if (left_integer && right_integer) {
     return *left_integer < *right_integer ? -1 : *left_integer > *right_integer ? 1 : 0;
@@ -179,7 +199,8 @@ bool IsTrue(const Value& value) {
   }
 }
 
-bool AreEqual(const Value& a, const Value& b) {
+absl::StatusOr<bool> AreEqual(const Value& a, const Value& b, Budget& budget) {
+  RETURN_IF_ERROR(budget.Step());
   if (const auto left = AsInteger(a), right = AsInteger(b); left && right) return *left == *right;
   if (const auto left = AsNumber(a), right = AsNumber(b); left && right) return *left == *right;
   if (a.kind() != b.kind()) return false;
@@ -188,11 +209,11 @@ bool AreEqual(const Value& a, const Value& b) {
     case Value::kNone:
       return true;
     case Value::kText:
-      return a.text().bytes() == b.text().bytes();
+      return AreEqualTexts(a.text(), b.text(), budget);
     case Value::kList:
-      return AreEqualLists(a.list(), b.list());
+      return AreEqualLists(a.list(), b.list(), budget);
     case Value::kDict:
-      return AreEqualDicts(a.dict(), b.dict());
+      return AreEqualDicts(a.dict(), b.dict(), budget);
     case Value::kNamespace:
       return &a.ns() == &b.ns();
     case Value::kLoop:
@@ -202,15 +223,16 @@ bool AreEqual(const Value& a, const Value& b) {
   }
 }
 
-absl::StatusOr<bool> Compare(absl::string_view op, const Value& a, const Value& b) {
-  if (op == "==") return AreEqual(a, b);
-  if (op == "!=") return !AreEqual(a, b);
-  if (op == "in") return Contains(b, a);
-  if (op == "not in") {
-    ASSIGN_OR_RETURN(const bool found, Contains(b, a));
-    return !found;
+absl::StatusOr<bool> Compare(absl::string_view op, const Value& a, const Value& b, Budget& budget) {
+  if (op == "==" || op == "!=") {
+    ASSIGN_OR_RETURN(const bool equal, AreEqual(a, b, budget));
+    return equal == (op == "==");
   }
-  ASSIGN_OR_RETURN(const int order, Order(op, a, b));
+  if (op == "in" || op == "not in") {
+    ASSIGN_OR_RETURN(const bool found, Contains(b, a, budget));
+    return found == (op == "in");
+  }
+  ASSIGN_OR_RETURN(const int order, Order(op, a, b, budget));
   if (op == "<") return order < 0;
   if (op == "<=") return order <= 0;
   if (op == ">") return order > 0;

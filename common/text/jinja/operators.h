@@ -16,9 +16,9 @@
 namespace tandem::jinja {
 
 bool IsTrue(const Value& value);
-bool AreEqual(const Value& a, const Value& b);
+absl::StatusOr<bool> AreEqual(const Value& a, const Value& b, Budget& budget);
 // `op` is one of == != < <= > >= in "not in".
-absl::StatusOr<bool> Compare(absl::string_view op, const Value& a, const Value& b);
+absl::StatusOr<bool> Compare(absl::string_view op, const Value& a, const Value& b, Budget& budget);
 // `op` is one of + - * / // %.
 absl::StatusOr<Value> Arithmetic(absl::string_view op, const Value& a, const Value& b,
                                  Budget& budget);
@@ -34,7 +34,7 @@ absl::StatusOr<int64_t> Length(const Value& value);
 absl::StatusOr<std::vector<Value>> Iterate(const Value& value, Budget& budget);
 
 // a[b] and a.b; undefined where there is no such item.
-absl::StatusOr<Value> GetItem(const Value& target, const Value& index);
+absl::StatusOr<Value> GetItem(const Value& target, const Value& index, Budget& budget);
 absl::StatusOr<Value> GetAttribute(const Value& target, absl::string_view name);
 struct SliceBounds {
   std::optional<int64_t> start, stop, step;

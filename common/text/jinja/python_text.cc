@@ -1,5 +1,6 @@
 #include "common/text/jinja/python_text.h"
 
+#include <string.h>  // memmem
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -91,7 +92,7 @@ std::vector<Bounds> SplitByString(absl::string_view text, absl::string_view sepa
   std::vector<Bounds> parts;
   size_t begin = 0;
   while (max_count < 0 || static_cast<int64_t>(parts.size()) < max_count) {
-    const size_t found = text.find(separator, begin);
+    const size_t found = FindText(text, separator, begin);
     if (found == absl::string_view::npos) break;
     parts.push_back({begin, found});
     begin = found + separator.size();
@@ -100,19 +101,13 @@ std::vector<Bounds> SplitByString(absl::string_view text, absl::string_view sepa
   return parts;
 }
 
+std::string Reversed(absl::string_view text) { return {text.rbegin(), text.rend()}; }
+
 std::vector<Bounds> SplitByStringFromRight(absl::string_view text, absl::string_view separator,
                                            int64_t max_count) {
-  std::vector<Bounds> parts;
-  size_t end = text.size();
-  while ((max_count < 0 || static_cast<int64_t>(parts.size()) < max_count) &&
-         end >= separator.size()) {
-    const size_t found = text.rfind(separator, end - separator.size());
-    if (found == absl::string_view::npos) break;
-    parts.push_back({found + separator.size(), end});
-    end = found;
-  }
-  parts.push_back({0, end});
+  std::vector<Bounds> parts = SplitByString(Reversed(text), Reversed(separator), max_count);
   std::reverse(parts.begin(), parts.end());
+  for (Bounds& part : parts) part = {text.size() - part.end, text.size() - part.begin};
   return parts;
 }
 
@@ -166,6 +161,19 @@ TrackedText Strip(const TrackedText& text, const std::optional<std::string>& cha
     end = last;
   }
   return text.Part(begin, end);
+}
+
+size_t FindText(absl::string_view text, absl::string_view wanted, size_t from) {
+  if (from > text.size()) return absl::string_view::npos;
+  const void* found = memmem(text.data() + from, text.size() - from, wanted.data(), wanted.size());
+  if (found == nullptr) return absl::string_view::npos;
+  return static_cast<size_t>(static_cast<const char*>(found) - text.data());
+}
+
+size_t FindLastText(absl::string_view text, absl::string_view wanted) {
+  const size_t found = FindText(Reversed(text), Reversed(wanted));
+  if (found == absl::string_view::npos) return found;
+  return text.size() - found - wanted.size();
 }
 
 size_t CountCharacters(absl::string_view text) {
@@ -223,7 +231,7 @@ TrackedText ReplaceAll(const TrackedText& text, absl::string_view from, const Tr
     }
   } else {
     for (; max_count < 0 || count < max_count; ++count) {
-      const size_t found = view.find(from, begin);
+      const size_t found = FindText(view, from, begin);
       if (found == absl::string_view::npos) break;
       out.AppendPart(text, begin, found);
       out.Append(to);

@@ -21,6 +21,11 @@ absl::string_view StripRight(absl::string_view text);
 TrackedText Strip(const TrackedText& text, const std::optional<std::string>& chars, bool left,
                   bool right);
 
+// As string_view::find and rfind, but in linear time whatever the texts are: both may come from a
+// request.
+size_t FindText(absl::string_view text, absl::string_view wanted, size_t from = 0);
+size_t FindLastText(absl::string_view text, absl::string_view wanted);
+
 size_t CountCharacters(absl::string_view text);
 // The byte where character `index` begins; text.size() at or beyond the end.
 size_t ByteOffset(absl::string_view text, size_t index);

@@ -113,7 +113,7 @@ absl::StatusOr<std::vector<Value>> Iterate(const Value& value, Budget& budget) {
   }
 }
 
-absl::StatusOr<Value> GetItem(const Value& target, const Value& index) {
+absl::StatusOr<Value> GetItem(const Value& target, const Value& index, Budget& budget) {
   if (target.is(Value::kUndefined)) return UndefinedError(target);
   const auto integer = AsInteger(index);
   if (target.is(Value::kDict) && index.is(Value::kText)) {
@@ -127,6 +127,7 @@ absl::StatusOr<Value> GetItem(const Value& target, const Value& index) {
   }
   if (target.is(Value::kText) && integer) {
     const TrackedText& text = target.text();
+    RETURN_IF_ERROR(budget.Read(text.size()));
     if (const auto i = Position(*integer, CountCharacters(text.view()))) {
       const size_t begin = ByteOffset(text.view(), *i);
       return Value::Text(text.Part(begin, begin + ByteOffset(text.view().substr(begin), 1)));

@@ -62,8 +62,7 @@ absl::StatusOr<bool> IntegerTest(absl::string_view name, const Value& input, con
                                  Budget& budget) {
   const Value by = divisor != nullptr ? *divisor : Value::Int(2);
   ASSIGN_OR_RETURN(const Value remainder, Arithmetic("%", input, by, budget));
-  if (name == "odd") return AreEqual(remainder, Value::Int(1));
-  return AreEqual(remainder, Value::Int(0));
+  return AreEqual(remainder, Value::Int(name == "odd" ? 1 : 0), budget);
 }
 
 // str.islower() or str.isupper() of the value's text.
@@ -92,7 +91,7 @@ absl::StatusOr<bool> ApplyTest(absl::string_view name, const Value& input,
     return plain->second(input);
   }
   if (const auto op = OperatorTests().find(name); op != OperatorTests().end()) {
-    return Compare(op->second, input, arguments.positional[0]);
+    return Compare(op->second, input, arguments.positional[0], budget);
   }
   if (IsCaseTest(name)) return CaseTest(name == "upper", input, budget);
   return IntegerTest(name, input, has_argument ? &arguments.positional[0] : nullptr, budget);

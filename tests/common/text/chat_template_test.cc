@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <ctime>
+
 namespace tandem {
 namespace {
 
@@ -164,6 +166,43 @@ TEST(ChatTemplateTest, RenderingIsBounded) {
   }
 }
 
+// Work that grows with the data counts as steps, however few expressions ask for it.
+TEST(ChatTemplateTest, WorkOnLargeDataIsBounded) {
+  const Json messages = {Message("user", std::string(1'000'000, 'a')),
+                         Message("user", std::string(1'000'000, 'a'))};
+  std::string doubled = "{% set a = [1] %}{% set b = [1] %}";
+  for (int i = 0; i < 40; ++i) doubled += "{% set a = [a, a] %}{% set b = [b, b] %}";
+  const auto often = [](const std::string& expression) {
+    return "{% set x = messages[0].content %}{% set y = messages[1].content %}"
+           "{% for i in range(9999) %}{% if " +
+           expression + " %}{% endif %}{% endfor %}";
+  };
+  for (const std::string& source :
+       {doubled + "{{ a == b }}", doubled + "{{ a in [b] }}", doubled + "{{ [b].index(a) }}",
+        doubled + "{% for i in [0, 0] %}{{ loop.changed(a) }}{% endfor %}", often("x[i] == 'b'"),
+        often("x == y"), often("x < y"), often("'b' in x")}) {
+    const absl::Status status = Render(source, messages).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << source << status;
+  }
+}
+
+// A text searched for another one that nearly matches everywhere: both may come from the request.
+TEST(ChatTemplateTest, SearchingTakesLinearTime) {
+  constexpr size_t kBytes = 2'000'000;
+  const Json messages = {Message("user", std::string(kBytes, 'a')),
+                         Message("user", std::string(kBytes / 2, 'a') + "b"),
+                         Message("user", "b" + std::string(kBytes / 2, 'a'))};
+  const std::clock_t start = std::clock();
+  EXPECT_EQ(
+      RenderText("{% set x = messages[0].content %}{% set y = messages[1].content %}"
+                 "{% set z = messages[2].content %}{{ y in x }} {{ x.find(y) }} {{ x.rfind(z) }} "
+                 "{{ x.count(y) }} {{ x.split(y)|length }} {{ x.rsplit(z)|length }} "
+                 "{{ x.replace(y, '')|length }}",
+                 messages),
+      "False -1 -1 0 1 1 2000000");
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 10);
+}
+
 TEST(ChatTemplateTest, DeeplyNestedRequestsAreRefused) {
   Json deep = 1;
   for (int i = 0; i < 200; ++i) deep = Json::array({deep});
@@ -181,6 +220,10 @@ TEST(ChatTemplateTest, DeeplyNestedTemplatesAreRefused) {
   EXPECT_EQ(parse("{{ " + std::string(5000, '[') + " }}"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(parse("{{ " + std::string(5000, '-') + "1 }}"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(parse("{{ " + nots + "x }}"), absl::StatusCode::kInvalidArgument);
+  // Chains nest as well: to the left, without a bracket.
+  std::string ifs = "1";
+  for (int i = 0; i < 1'000'000; ++i) ifs += " if 1";
+  EXPECT_EQ(parse("{{ " + ifs + " }}"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(parse(blocks), absl::StatusCode::kInvalidArgument);
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <random>
 
 #include "common/text/detokenizer.h"
 #include "tests/common/text/small_tokenizer.h"
@@ -113,6 +115,72 @@ TEST_F(TokenizerTest, LongWordsAreSplitLikeShortOnes) {
   const auto ids = tokenizer_.Encode(text);
   ASSERT_EQ(ids.size(), 100'000u);
   EXPECT_TRUE(std::all_of(ids.begin(), ids.end(), [&](TokenId id) { return id == ids[0]; }));
+}
+
+// What byte-pair merging means, one merge at a time: the pair of the best rank, the leftmost of
+// equals.
+std::vector<std::string> MergedOneByOne(absl::string_view word,
+                                        const std::vector<std::string>& merges) {
+  std::map<std::pair<std::string, std::string>, size_t> ranks;
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const size_t space = merges[rank].find(' ');
+    ranks[{merges[rank].substr(0, space), merges[rank].substr(space + 1)}] = rank;
+  }
+  std::vector<std::string> parts;
+  for (const char c : word) parts.emplace_back(1, c);
+  const auto rank_at = [&](size_t i) {
+    const auto found = ranks.find({parts[i], parts[i + 1]});
+    return found == ranks.end() ? merges.size() : found->second;
+  };
+  while (true) {
+    size_t best = merges.size(), place = 0;
+    for (size_t i = 0; i + 1 < parts.size(); ++i) {
+      if (rank_at(i) < best) best = rank_at(place = i);
+    }
+    if (best == merges.size()) return parts;
+    parts[place] += parts[place + 1];
+    parts.erase(parts.begin() + static_cast<ptrdiff_t>(place) + 1);
+  }
+}
+
+// Merges in any order, also ones whose parts have worse ranks, as no trained vocabulary has them.
+// The longest words are of many pieces that do not merge across the letter x.
+TEST(TokenizerMergesTest, WordsOfAnyLengthAreSplitAsTheDefinitionSays) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 300; ++round) {
+    TokenizerData data = SmallTokenizerData();
+    std::vector<std::string> parts = {"a", "b", "c"};
+    data.merges.clear();
+    for (int i = 0; i < 30; ++i) {
+      const std::string left = parts[random() % parts.size()];
+      const std::string right = parts[random() % parts.size()];
+      const std::string merge = left + " " + right;
+      if (std::count(data.merges.begin(), data.merges.end(), merge) > 0) continue;
+      data.merges.push_back(merge);
+      parts.push_back(left + right);
+      if (std::count(data.tokens.begin(), data.tokens.end(), parts.back()) == 0) {
+        data.tokens.push_back(parts.back());
+      }
+    }
+    data.types.resize(data.tokens.size(), TokenType::kNormal);
+    std::shuffle(data.merges.begin(), data.merges.end(), random);
+    const auto tokenizer = Tokenizer::Create(data);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    std::string word;
+    std::vector<std::string> expected;
+    const int pieces = round % 3 == 0 ? 1 : round % 3 == 1 ? 10 : 500;
+    for (int piece = 0; piece < pieces; ++piece) {
+      std::string letters;
+      for (int i = 0; i < 30; ++i) letters.push_back(static_cast<char>('a' + random() % 3));
+      word += letters + "x";
+      for (std::string& part : MergedOneByOne(letters + "x", data.merges)) {
+        expected.push_back(std::move(part));
+      }
+    }
+    std::vector<std::string> actual;
+    for (const TokenId id : tokenizer->Encode(word)) actual.emplace_back(tokenizer->TokenBytes(id));
+    ASSERT_EQ(actual, expected) << "round " << round;
+  }
 }
 
 TEST(TokenizerCreateTest, UnknownKindsAreUnimplemented) {

@@ -224,6 +224,20 @@ TEST(OpenaiRequestTest, BadChatsNameTheField) {
   }
 }
 
+TEST(OpenaiRequestTest, ObjectsWithTooManyMembersAreRefused) {
+  const auto message_with = [](int members) {
+    std::string body = R"({"messages":[{"role":"user","content":"a:b,\":{c")";
+    for (int i = 2; i < members; ++i) absl::StrAppend(&body, ",\"", i, "\":null");
+    return body + "}]}";
+  };
+  EXPECT_TRUE(Chat(message_with(kMaxJsonMembers)).ok());
+  for (const int members : {static_cast<int>(kMaxJsonMembers) + 1, 20'000}) {
+    auto parsed = Chat(message_with(members));
+    ASSERT_FALSE(parsed.ok());
+    EXPECT_THAT(parsed.error().message, HasSubstr("more than 512 members"));
+  }
+}
+
 TEST(TokenizeRequestTest, TakesPromptContentOrMessages) {
   EXPECT_EQ(ParseTokenizeRequest(R"({"prompt":"a"})").value().prompt, "a");
   EXPECT_EQ(ParseTokenizeRequest(R"({"content":"b"})").value().prompt, "b");
