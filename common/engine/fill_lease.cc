@@ -92,7 +92,7 @@ void FillLease::Resume(Instant now) {
 Instant FillLease::deadline() const { return held_ ? kNever : deadline_; }
 
 void FillLease::StartDeadline(Duration left, Instant now) {
-  deadline_ = left < kNever - now ? now + left : kNever;
+  deadline_ = DeadlineAfter(now, left);
 }
 
 FillLease::Change FillLease::TakeOver(Verdict verdict) {

@@ -112,7 +112,7 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
               .offer = std::nullopt,
               .landing = std::nullopt,
               .arrived = now,
-              .expires = now + generate.remaining,
+              .expires = DeadlineAfter(now, generate.remaining),
               .timings = {}});
   Request& request = *added;
   requests_[key] = std::move(added);

@@ -101,7 +101,7 @@ void PrefillCore::OnPrefillJob(SessionId session, PrefillJob request, Instant no
                                        .started = now,
                                        .computed = now,
                                        .expires = now});
-  job->expires = now + job->request.remaining;
+  job->expires = DeadlineAfter(now, job->request.remaining);
   by_name_[name] = job->key;
   by_nonce_[job->request.nonce] = job->key;
   Job& added = *job;

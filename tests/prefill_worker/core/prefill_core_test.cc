@@ -35,14 +35,15 @@ class PrefillCoreTest : public ::testing::Test {
     core_.Handle(std::move(event), now_, &effects_);
     core_.Advance(now_, Duration{}, &effects_);
   }
-  void Submit(uint32_t tokens, uint32_t attempt = 1, Nonce nonce = kNonce) {
+  void Submit(uint32_t tokens, uint32_t attempt = 1, Nonce nonce = kNonce,
+              Duration remaining = std::chrono::seconds(60)) {
     PrefillJob job{.request = RequestId(1),
                    .epoch = 1,
                    .attempt = attempt,
                    .nonce = nonce,
                    .decode_address = "there",
                    .decode = kDecode,
-                   .remaining = std::chrono::seconds(60)};
+                   .remaining = remaining};
     for (uint32_t i = 0; i < tokens; ++i) job.tokens.push_back(static_cast<TokenId>(i));
     Deliver(SessionMessages{kRouter, {std::move(job)}});
   }
@@ -270,6 +271,12 @@ TEST_F(PrefillCoreTest, JobsBeyondTheBoundsAreRefused) {
   for (uint32_t attempt = 1; attempt <= 7; ++attempt) Submit(20, attempt, Nonce{1, attempt});
   EXPECT_THAT(Ended(), SizeIs(2));
   EXPECT_EQ(Ended()[1].message, "queue full");
+}
+
+TEST_F(PrefillCoreTest, JobWithoutADeadlineNeverExpires) {
+  Submit(40, 1, kNonce, kNever - Instant{});
+  EXPECT_THAT(Ended(), IsEmpty());
+  EXPECT_THAT(PeerMessages<Offer>(), SizeIs(1));
 }
 
 TEST_F(PrefillCoreTest, RepeatedJobIsServedOnce) {
