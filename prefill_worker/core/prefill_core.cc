@@ -264,6 +264,12 @@ void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* e
       }
       continue;
     }
+    if (job.sequence.landed() < part.first_block * kBlockTokens) {
+      // The step before it failed while this one was in flight: it was computed from nothing valid.
+      TANDEM_CHECK(job.ended);
+      ForgetIfUnused(part.key);
+      continue;
+    }
     const uint32_t tokens = (part.end_block - part.first_block) * kBlockTokens;
     counters_.computed_tokens += tokens;
     job.displaced.Append(job.sequence.Computed(part.end_block * kBlockTokens));

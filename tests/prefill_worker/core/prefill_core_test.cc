@@ -294,6 +294,18 @@ TEST_F(PrefillCoreTest, EngineFailureEndsTheJobsOfTheStep) {
   ExpectAllGivenBack();
 }
 
+TEST_F(PrefillCoreTest, StepAfterAFailedOneLeavesNothingInTheCache) {
+  Submit(96);
+  ASSERT_THAT(effects_.steps, SizeIs(2));
+  const StepId first = effects_.steps[0].id;
+  const StepId second = effects_.steps[1].id;
+  effects_.steps.clear();
+  Deliver(RunnerEvent(StepDone{.step = first, .status = absl::InternalError("NaN")}));
+  Deliver(RunnerEvent(StepDone{.step = second}));
+  ExpectAllGivenBack();
+  EXPECT_EQ(cache_.pool().count(BlockState::kCached), 0u);
+}
+
 TEST_F(PrefillCoreTest, StaleAnswersAreCountedAndChangeNothing) {
   SendGrant(0, {2});
   Ack(0, 2);
