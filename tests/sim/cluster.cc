@@ -12,6 +12,9 @@ using std::chrono::seconds;
 // Far beyond what a run needs: something goes round in circles.
 constexpr uint64_t kMostEvents = 2'000'000;
 constexpr Duration kQuietLimit = seconds(40);
+// What was under way when the faults ended may still do harm for so long: stalled sessions,
+// replays.
+constexpr Duration kAftermath = seconds(8);
 constexpr uint32_t kProbes = 3;
 
 }  // namespace
@@ -111,6 +114,7 @@ RunResult Cluster::Run() {
   faults_->Start(span);
   RunUntil(world_.queue.now() + span + milliseconds(50));
   if (!world_.oracle.failed()) faults_->End();
+  RunUntil(world_.queue.now() + kAftermath);
   RunUntilQuiet(kQuietLimit, "after the faults");
   Probe();
   return {world_.oracle.failure(), world_.queue.executed(),

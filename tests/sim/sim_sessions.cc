@@ -32,8 +32,7 @@ void SimSessions::TryConnect(uint32_t slot) {
   world_->queue.At(NextArrival(s, kToWorker), [this, slot, session] {
     if (slots_[slot].session != session) return;  // given up meanwhile
     if (!workers_[slot]->Alive()) return RouterEnd(slot, "nobody listens there", true);
-    slots_[slot].worker_session = session;
-    slots_[slot].worker_heard = world_->queue.now();
+    slots_[slot].at_worker[session] = world_->queue.now();
     workers_[slot]->OnSessionOpened(session);
   });
 }
@@ -57,9 +56,9 @@ void SimSessions::SendToWorker(uint32_t slot, std::vector<RouterToWorker> messag
   if (!s.router_open) return;
   world_->queue.At(NextArrival(s, kToWorker),
                    [this, slot, session = s.session, messages = std::move(messages)]() mutable {
-                     Slot& to = slots_[slot];
-                     if (to.worker_session != session || !workers_[slot]->Alive()) return;
-                     to.worker_heard = world_->queue.now();
+                     auto& open = slots_[slot].at_worker;
+                     if (!open.contains(session) || !workers_[slot]->Alive()) return;
+                     open[session] = world_->queue.now();
                      workers_[slot]->OnSessionMessages(session, std::move(messages));
                    });
 }
@@ -67,7 +66,7 @@ void SimSessions::SendToWorker(uint32_t slot, std::vector<RouterToWorker> messag
 void SimSessions::SendToRouter(uint32_t slot, SessionId session,
                                std::vector<WorkerToRouter> messages) {
   Slot& s = slots_[slot];
-  if (s.worker_session != session) return;
+  if (!s.at_worker.contains(session)) return;
   world_->queue.At(NextArrival(s, kToRouter),
                    [this, slot, session, messages = std::move(messages)]() mutable {
                      const Slot& from = slots_[slot];
@@ -97,9 +96,7 @@ void SimSessions::RouterEnd(uint32_t slot, absl::string_view reason, bool tell_c
 }
 
 void SimSessions::WorkerEnd(uint32_t slot, SessionId session, absl::string_view reason) {
-  Slot& s = slots_[slot];
-  if (s.worker_session != session) return;
-  s.worker_session = SessionId();
+  if (slots_[slot].at_worker.erase(session) == 0) return;
   if (workers_[slot]->Alive()) workers_[slot]->OnSessionClosed(session, std::string(reason));
   world_->queue.After(world_->random.Between(Duration{}, milliseconds(800)),
                       [this, slot, session, why = std::string(reason)] {
@@ -108,7 +105,9 @@ void SimSessions::WorkerEnd(uint32_t slot, SessionId session, absl::string_view 
 }
 
 void SimSessions::WorkerDied(uint32_t slot) {
-  WorkerEnd(slot, slots_[slot].worker_session, "the worker died");
+  while (!slots_[slot].at_worker.empty()) {
+    WorkerEnd(slot, slots_[slot].at_worker.begin()->first, "the worker died");
+  }
 }
 
 void SimSessions::Cut(uint32_t slot) {
@@ -116,8 +115,8 @@ void SimSessions::Cut(uint32_t slot) {
   if (!s.router_open) return;
   if (world_->random.Chance(0.5)) {
     RouterEnd(slot, "cut", true);
-  } else if (s.worker_session != SessionId()) {
-    WorkerEnd(slot, s.worker_session, "cut");
+  } else {
+    WorkerEnd(slot, s.session, "cut");
   }
 }
 
@@ -126,13 +125,15 @@ void SimSessions::Stall(uint32_t slot, Direction direction, Instant until) {
   stalled = std::max(stalled, until);
 }
 
-// The timer of a worker's shell.
+// The timers of a worker's shell.
 void SimSessions::WatchSilence(uint32_t slot) {
-  Slot& s = slots_[slot];
-  const bool silent = s.worker_session != SessionId() &&
-                      world_->queue.now() - s.worker_heard >= kSessionSilenceLimit;
-  if (silent && workers_[slot]->Alive() && !workers_[slot]->Paused()) {
-    WorkerEnd(slot, s.worker_session, "the router is silent");
+  const Instant now = world_->queue.now();
+  std::vector<SessionId> silent;
+  for (const auto& [session, heard] : slots_[slot].at_worker) {
+    if (now - heard >= kSessionSilenceLimit) silent.push_back(session);
+  }
+  if (workers_[slot]->Alive() && !workers_[slot]->Paused()) {
+    for (const SessionId session : silent) WorkerEnd(slot, session, "the router is silent");
   }
   world_->queue.After(milliseconds(500), [this, slot] { WatchSilence(slot); });
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -62,8 +63,9 @@ class SimSessions {
   struct Slot {
     SessionId session;  // zero: none since the last one ended at the router
     bool router_open = false;
-    SessionId worker_session;  // as the worker sees it; zero: none
-    Instant worker_heard;
+    // As the worker sees it: open sessions and when each was last heard. An old one may end after
+    // the next one has begun.
+    std::map<SessionId, Instant> at_worker;
     Instant arrival[2];  // of the last message, by direction
     Instant stalled_until[2];
   };

@@ -102,8 +102,7 @@ std::unique_ptr<WorkerCore> SimWorker::Life::MakeCore() {
   if (spec.role == WorkerRole::kPrefill) return std::make_unique<PrefillCore>(spec.prefill, &cache);
   DecodeCoreOptions options = spec.decode;
   options.incarnation = incarnation;
-  // The shell draws it at random; ids that repeat in the next life are harder.
-  options.first_grant_id = 1;
+  options.first_grant_id = world->random.Next() | 1;
   return std::make_unique<DecodeCore>(options, &cache);
 }
 
