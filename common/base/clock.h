@@ -14,11 +14,6 @@ using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 inline constexpr Instant kNever = Instant::max();
 
-// `left` from now; kNever where that lies beyond all time, as it does for what has no deadline.
-inline Instant DeadlineAfter(Instant now, Duration left) {
-  return left < kNever - now ? now + left : kNever;
-}
-
 inline double ToSeconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 inline double ToMilliseconds(Duration d) { return ToSeconds(d) * 1e3; }
 

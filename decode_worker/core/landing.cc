@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/protection.h"
 #include "decode_worker/core/decode_core.h"
 
 namespace tandem {
@@ -215,7 +216,11 @@ void DecodeCore::Revoke(Request& request, const Nonce& nonce, absl::string_view 
 void DecodeCore::CloseLandingOf(Request& request, WorkerEffects* effects) {
   const GrantId grant = request.landing->grant.grant;
   QuarantineLease rest = std::move(request.landing->lease).Quarantine();
-  if (!rest.empty()) quarantine_[grant] = std::move(rest);
+  if (!Enabled(Protection::kQuarantine)) {
+    cache_->EndQuarantine(std::move(rest));
+  } else if (!rest.empty()) {
+    quarantine_[grant] = std::move(rest);
+  }
   by_grant_.erase(grant);
   request.landing.reset();
   effects->transfers.push_back(CloseLanding{grant});

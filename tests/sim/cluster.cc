@@ -117,8 +117,10 @@ RunResult Cluster::Run() {
   RunUntil(world_.queue.now() + kAftermath);
   RunUntilQuiet(kQuietLimit, "after the faults");
   Probe();
-  return {world_.oracle.failure(), world_.queue.executed(),
-          Mix(world_.queue.digest(), random.Next())};
+  const uint64_t digest = Mix(world_.queue.digest(), random.Next());
+  for (const auto& worker : workers_) worker->End();
+  world_.coverage.Add(router_->stats());
+  return {world_.oracle.failure(), world_.queue.executed(), digest, world_.coverage};
 }
 
 void Cluster::RunUntil(Instant until) {

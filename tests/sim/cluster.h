@@ -20,6 +20,7 @@ struct RunResult {
   std::string failure;  // empty: all was as it must be
   uint64_t events = 0;
   uint64_t digest = 0;  // equal for two runs of one seed
+  Coverage coverage;
 };
 
 class Cluster {

@@ -15,6 +15,7 @@ const char* RoleLetter(WorkerRole role) { return role == WorkerRole::kPrefill ? 
 
 struct SimWorker::Life : std::enable_shared_from_this<Life> {
   Life(SimWorker* worker, uint64_t number);
+  ~Life();
 
   // Runs the action now, or on Resume while paused.
   void Run(std::function<void()> action) {
@@ -98,6 +99,15 @@ SimWorker::Life::Life(SimWorker* w, uint64_t number)
   core = MakeCore();
 }
 
+SimWorker::Life::~Life() {
+  world->coverage.Add(transfer->counters());
+  if (const auto* decode = dynamic_cast<const DecodeCore*>(core.get())) {
+    world->coverage.Add(decode->counters());
+  } else {
+    world->coverage.Add(static_cast<const PrefillCore*>(core.get())->counters());
+  }
+}
+
 std::unique_ptr<WorkerCore> SimWorker::Life::MakeCore() {
   if (spec.role == WorkerRole::kPrefill) return std::make_unique<PrefillCore>(spec.prefill, &cache);
   DecodeCoreOptions options = spec.decode;
@@ -176,6 +186,8 @@ void SimWorker::Crash() {
   life_.reset();
   sessions_->WorkerDied(spec_.slot);
 }
+
+void SimWorker::End() { life_.reset(); }
 
 void SimWorker::Pause() {
   if (!Alive()) return;

@@ -44,6 +44,8 @@ class SimWorker : public SessionWorker {
 
   void Start();  // REQUIRES: !Alive()
   void Crash();
+  // The end of the run.
+  void End();
   void Pause();
   void Resume();
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "tests/sim/coverage.h"
 #include "tests/sim/event_log.h"
 #include "tests/sim/event_queue.h"
 #include "tests/sim/oracle.h"
@@ -27,6 +28,7 @@ struct SimWorld {
   PrefixTree prefixes;
   SimNetwork network;
   SimEngineFaults engine_faults;
+  Coverage coverage;
 };
 
 }  // namespace tandem::sim
