@@ -91,10 +91,14 @@ RouterCoreOptions Cluster::DrawRouter() {
   options.max_concurrent = random.Between(8, 64);
   options.fallback_base = random.Between(milliseconds(100), milliseconds(1500));
   options.fallback_per_token = milliseconds(2);
-  options.stall_limit = random.Between(milliseconds(600), milliseconds(3000));
+  options.booked_limit = random.Between(milliseconds(100), milliseconds(2000));
+  options.stall_limit = random.Between(milliseconds(100), milliseconds(3000));
   options.prefix_blocks_per_worker = random.Chance(0.5) ? 16 : 1u << 12;
   options.model_fingerprint = "sim";
-  if (profile_.calm) options.fallback_base = seconds(5);
+  if (profile_.calm) {
+    options.fallback_base = options.booked_limit = options.stall_limit = seconds(5);
+    options.queue_limit = seconds(60);
+  }
   return options;
 }
 

@@ -20,7 +20,7 @@ FaultProfile DrawProfile(Random* random) {
   profile.pauses = random->Chance(0.5);
   profile.sessions = random->Chance(0.5);
   profile.clogs = random->Chance(0.4);
-  profile.engines = random->Chance(0.3);
+  profile.engines = random->Chance(0.4);
   return profile;
 }
 
@@ -80,8 +80,8 @@ void FaultSchedule::DrawEngineFaults() {
   if (!profile_.engines) return;
   Random& random = world_->random;
   world_->engine_faults = {.fail = random.Chance(0.5) ? 0.01 : 0.0,
-                           .slow = random.Chance(0.7) ? 0.01 : 0.0,
-                           .slowness = random.Between(milliseconds(10), milliseconds(6000))};
+                           .slow = random.Chance(0.7) ? 0.02 : 0.0,
+                           .slowness = random.Between(milliseconds(10), milliseconds(4000))};
 }
 
 void FaultSchedule::At(Duration when, std::function<void()> fault) {
