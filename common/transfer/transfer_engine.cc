@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
+#include "common/base/deadline.h"
 #include "common/base/status_macros.h"
 #include "common/protocol/peer_wire.h"
 
@@ -54,7 +55,7 @@ void TransferEngine::Do(const ConnectPeer& command) {
   Link& link = links_[*conn];
   link.peer = command.peer;
   link.outgoing = true;
-  link.deadline = now_ + options_.connect_deadline;
+  link.deadline = DeadlineAfter(now_, options_.connect_deadline);
 }
 
 void TransferEngine::Do(const SendPeerMessage& command) {
@@ -137,7 +138,7 @@ void TransferEngine::RefuseGreeting(ConnId conn, const absl::Status& why) {
   if (!transport_->SendControl(conn, ack).ok()) return transport_->Close(conn);
   Link& link = links_[conn];
   link.state = Link::State::kRefused;
-  link.deadline = now_ + options_.connect_deadline;
+  link.deadline = DeadlineAfter(now_, options_.connect_deadline);
 }
 
 void TransferEngine::HandleAck(ConnId conn, const PeerHelloAck& ack) {
@@ -355,7 +356,8 @@ void TransferEngine::EndPeer(Incarnation id, absl::string_view reason) {
 }
 
 Instant TransferEngine::StallDeadline(const Peer& peer) const {
-  return peer.posted == 0 ? kNever : peer.last_progress + options_.no_progress_limit;
+  if (peer.posted == 0) return kNever;
+  return DeadlineAfter(peer.last_progress, options_.no_progress_limit);
 }
 
 Instant TransferEngine::NextDeadline() const {

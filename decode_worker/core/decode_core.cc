@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 
 namespace tandem {
 
@@ -112,7 +113,7 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
               .offer = std::nullopt,
               .landing = std::nullopt,
               .arrived = now,
-              .expires = now + generate.remaining,
+              .expires = DeadlineAfter(now, generate.remaining),
               .timings = {}});
   Request& request = *added;
   requests_[key] = std::move(added);

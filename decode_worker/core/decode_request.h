@@ -60,6 +60,9 @@ struct DecodeRequest {
   uint32_t remote_blocks() const { return SharableBlocks(sequence.tokens().size()); }
   // Everything that can be filled by others is there, or this worker fills the rest.
   bool schedulable() const { return lease.state() == FillState::kSelf && !ended && !in_step; }
+  // Its blocks may be taken for an older sequence, also while it waits for its filler. A landing is
+  // left alone: it ends by itself.
+  bool preemptible() const { return !ended && !in_step && !landing && !sequence.blocks().empty(); }
 };
 
 }  // namespace tandem

@@ -73,7 +73,7 @@ bool DecodeCore::EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* 
   while (!request.sequence.Grow(tokens).ok()) {
     Request* victim = nullptr;
     for (auto it = requests_.rbegin(); it != requests_.rend() && it->first > request.key; ++it) {
-      if (it->second->schedulable() && !it->second->sequence.blocks().empty()) {
+      if (it->second->preemptible()) {
         victim = it->second.get();
         break;
       }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 #include "common/engine/step_planner.h"
 
 namespace tandem {
@@ -101,7 +102,7 @@ void PrefillCore::OnPrefillJob(SessionId session, PrefillJob request, Instant no
                                        .started = now,
                                        .computed = now,
                                        .expires = now});
-  job->expires = now + job->request.remaining;
+  job->expires = DeadlineAfter(now, job->request.remaining);
   by_name_[name] = job->key;
   by_nonce_[job->request.nonce] = job->key;
   Job& added = *job;
@@ -131,7 +132,7 @@ void PrefillCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffect
       EndJob(job, JobResult::kAbandoned, "a segment could not be sent", /*tell_peer=*/true, now,
              effects);
     } else if (job.push_deadline != kNever) {
-      job.push_deadline = now + options_.ack_limit;
+      job.push_deadline = DeadlineAfter(now, options_.ack_limit);
     }
   }
   // PeerUp: the offer is already on its way. Landing events cannot happen: this worker grants
@@ -219,7 +220,7 @@ void PrefillCore::OnCommitAck(Incarnation peer, const CommitAck& ack, Instant no
   job.push->acked_blocks += ack.num_blocks;
   const bool all_sent_acked =
       job.push->runs.first_block + job.push->acked_blocks >= job.computed_blocks();
-  job.push_deadline = all_sent_acked ? kNever : now + options_.ack_limit;
+  job.push_deadline = all_sent_acked ? kNever : DeadlineAfter(now, options_.ack_limit);
   if (job.fully_acked()) {
     EndJob(job, JobResult::kPushed, "", /*tell_peer=*/false, now, effects);
   }
@@ -264,6 +265,12 @@ void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* e
       }
       continue;
     }
+    if (job.sequence.landed() < part.first_block * kBlockTokens) {
+      // The step before it failed while this one was in flight: it was computed from nothing valid.
+      TANDEM_CHECK(job.ended);
+      ForgetIfUnused(part.key);
+      continue;
+    }
     const uint32_t tokens = (part.end_block - part.first_block) * kBlockTokens;
     counters_.computed_tokens += tokens;
     job.displaced.Append(job.sequence.Computed(part.end_block * kBlockTokens));
@@ -300,7 +307,7 @@ void PrefillCore::CommitRange(Job& job, uint32_t begin, uint32_t end,
                               WorkerEffects* effects) {
   begin = std::max(begin, job.push->runs.first_block);
   if (begin >= end) return;
-  job.push_deadline = now + options_.ack_limit;
+  job.push_deadline = DeadlineAfter(now, options_.ack_limit);
   effects->transfers.push_back(SendPeerMessage{
       job.request.decode, Commit{job.push->grant, begin, end - begin, std::move(segments)}});
 }

@@ -154,6 +154,17 @@ TEST(DecodeCoreTest, RequestEndsAtItsDeadline) {
   EXPECT_TRUE(rig.OnlyFreeAndCachedRemain());
 }
 
+// A router without a limit sends what is left of all time by its own clock; the worker's may be
+// ahead.
+TEST(DecodeCoreTest, RequestWithoutADeadlineNeverExpires) {
+  DecodeRig rig;
+  Generate generate = rig.NewGenerate(1, 10, 5);
+  generate.remaining = kNever - Instant{};
+  rig.Send(generate);
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(1), SizeIs(5));
+}
+
 TEST(DecodeCoreTest, FailedStepEndsItsRequestsAndKeepsServing) {
   DecodeRig rig;
   rig.Send(rig.NewGenerate(1, 10, 5));
