@@ -36,6 +36,7 @@ void DecodeCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects) 
   } else if (auto* transfer = std::get_if<TransferEvent>(&event)) {
     OnTransferEvent(std::move(*transfer), now, effects);
   } else if (auto* runner = std::get_if<RunnerEvent>(&event)) {
+    if (auto* dropped = std::get_if<SequenceDropped>(runner)) OnSequenceDropped(*dropped);
     if (auto* done = std::get_if<StepDone>(runner)) OnStepDone(*done, now, effects);
   } else {
     draining_ = true;
@@ -211,6 +212,7 @@ void DecodeCore::EndRequest(Request& request, WorkerEffects* effects) {
     Revoke(request, request.lease.nonce(), "the request ended", effects);
   }
   by_name_.erase({request.session, request.request});
+  if (request.in_step) effects->drops.push_back({step_->id, request.key});
   ForgetIfUnused(request);
 }
 

@@ -127,6 +127,7 @@ class DecodeCore final : public WorkerCore {
   void CloseLandingOf(Request& request, WorkerEffects* effects);
 
   // stepping.cc: what the runner does.
+  void OnSequenceDropped(const SequenceDropped& dropped);
   void OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects);
   void OnSampled(Request& request, const SampledToken& sampled, Instant now,
                  WorkerEffects* effects);

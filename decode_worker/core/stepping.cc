@@ -97,6 +97,16 @@ void DecodeCore::PreemptRequest(Request& victim, WorkerEffects* effects) {
   victim.sequence.Preempt().Clear();  // no step is in flight while the next one is planned
 }
 
+void DecodeCore::OnSequenceDropped(const SequenceDropped& dropped) {
+  TANDEM_CHECK_MSG(step_ && step_->id == dropped.step, "a sequence left a step that is over");
+  const size_t left =
+      std::erase_if(step_->parts, [&](const PlannedPart& part) { return part.key == dropped.key; });
+  Request& request = *Find(dropped.key);
+  TANDEM_CHECK(left == 1 && request.ended);
+  request.in_step = false;
+  ForgetIfUnused(request);
+}
+
 void DecodeCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects) {
   TANDEM_CHECK_MSG(step_ && step_->id == done.step, "a step ended that was not submitted");
   const StepInFlight step = std::move(*step_);

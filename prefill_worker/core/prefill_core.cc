@@ -56,6 +56,7 @@ void PrefillCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects)
     OnTransferEvent(std::move(*transfer), now, effects);
   } else if (auto* runner = std::get_if<RunnerEvent>(&event)) {
     if (auto* layer = std::get_if<LayerDone>(runner)) OnLayerDone(*layer, effects);
+    if (auto* dropped = std::get_if<SequenceDropped>(runner)) OnSequenceDropped(*dropped);
     if (auto* step = std::get_if<StepDone>(runner)) OnStepDone(*step, now, effects);
   } else {
     draining_ = true;
@@ -250,6 +251,17 @@ void PrefillCore::PushPart(Job& job, StepId step, StepPart& part, uint32_t layer
                 absl::StrCat(options_.num_layers - steps_.at(step).layers_done)}}));
 }
 
+void PrefillCore::OnSequenceDropped(const SequenceDropped& dropped) {
+  const auto step = steps_.find(dropped.step);
+  TANDEM_CHECK_MSG(step != steps_.end(), "a sequence left a step that is over");
+  const size_t left = std::erase_if(step->second.parts,
+                                    [&](const StepPart& part) { return part.key == dropped.key; });
+  Job& job = *Find(dropped.key);
+  TANDEM_CHECK(left == 1 && job.ended);
+  --job.steps_in_flight;
+  ForgetIfUnused(dropped.key);
+}
+
 void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects) {
   auto node = steps_.extract(done.step);
   TANDEM_CHECK_MSG(!node.empty(), "a step ended twice");
@@ -438,6 +450,11 @@ void PrefillCore::EndJob(Job& job, JobResult result, absl::string_view message, 
   by_name_.erase({job.session, request.request, request.epoch, request.attempt});
   by_nonce_.erase(request.nonce);
   if (job.push) by_grant_.erase({request.decode, job.push->grant});
+  for (const auto& [id, step] : steps_) {
+    for (const StepPart& part : step.parts) {
+      if (part.key == job.key) effects->drops.push_back({id, job.key});
+    }
+  }
   ForgetIfUnused(job.key);
 }
 

@@ -35,6 +35,26 @@ void SimEngine::Submit(StepPlan plan) {
   if (steps_.size() == 1) StartNext();
 }
 
+void SimEngine::Drop(StepDrop drop) { drops_.push_back(drop); }
+
+// Those of steps that are over are without effect.
+void SimEngine::ApplyDrops() {
+  for (const StepDrop& drop : std::exchange(drops_, {})) {
+    for (StepPlan& plan : steps_) {
+      if (plan.id != drop.step) continue;
+      const auto found =
+          std::find_if(plan.sequences.begin(), plan.sequences.end(),
+                       [&](const StepSequence& sequence) { return sequence.key == drop.key; });
+      oracle_->Require(found != plan.sequences.end(), owner_, ": a sequence was dropped twice");
+      if (oracle_->failed()) return;
+      if (&plan == &steps_.front())
+        attending_.erase(attending_.begin() + (found - plan.sequences.begin()));
+      plan.sequences.erase(found);
+      emit_(SequenceDropped{drop.step, drop.key});
+    }
+  }
+}
+
 Duration SimEngine::ProgressAge() const {
   return steps_.empty() ? Duration{} : clock_->now() - progress_;
 }
@@ -53,7 +73,9 @@ void SimEngine::StartNext() {
 
 void SimEngine::RunLayer(uint32_t layer) {
   progress_ = clock_->now();
+  ApplyDrops();
   const StepPlan& plan = steps_.front();
+  if (plan.sequences.empty()) return Finish();
   for (size_t i = 0; i < plan.sequences.size(); ++i) {
     if (layer == 0) FindPrefix(plan.sequences[i], &attending_[i]);
     if (oracle_->failed()) return;

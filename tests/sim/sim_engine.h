@@ -40,6 +40,8 @@ class SimEngine {
             std::function<void(RunnerEvent)> emit);
 
   void Submit(StepPlan plan);
+  // Takes effect before the next layer of whatever step runs.
+  void Drop(StepDrop drop);
   // Since the last layer or step while there is work; zero when idle.
   Duration ProgressAge() const;
 
@@ -52,6 +54,7 @@ class SimEngine {
   };
 
   void StartNext();
+  void ApplyDrops();
   void RunLayer(uint32_t layer);
   void FindPrefix(const StepSequence& sequence, Attending* attending);
   void CheckAttended(const StepSequence& sequence, const Attending& attending, uint32_t layer);
@@ -70,7 +73,8 @@ class SimEngine {
   const std::function<void(RunnerEvent)> emit_;
 
   std::deque<StepPlan> steps_;  // the first one runs
-  std::vector<Attending> attending_;
+  std::vector<StepDrop> drops_;
+  std::vector<Attending> attending_;  // by sequence of the running step
   Duration layer_time_{};
   Instant progress_;
   absl::flat_hash_set<SequenceKey> tainted_;  // of failed steps

@@ -243,6 +243,7 @@ void SimWorker::OnSessionClosed(SessionId session, std::string reason) {
 
 void SimWorker::CarryOut(Life& life, WorkerEffects effects) {
   for (StepPlan& plan : effects.steps) life.engine->Submit(std::move(plan));
+  for (const StepDrop& drop : effects.drops) life.engine->Drop(drop);
   for (TransferCommand& command : effects.transfers) life.PostToTransfer(std::move(command));
   std::stable_sort(effects.sends.begin(), effects.sends.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });

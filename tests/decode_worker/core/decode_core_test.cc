@@ -135,6 +135,29 @@ TEST(DecodeCoreTest, CancelDuringAStepFreesBlocksOnlyAfterIt) {
   EXPECT_THAT(rig.Sent<TokenFrame>(), IsEmpty());
 }
 
+TEST(DecodeCoreTest, CancelledSequenceLeavesTheStepAndTheOthersGoOn) {
+  DecodeRig rig;
+  rig.Send(rig.NewGenerate(1, 40, 3));
+  rig.RunStep();
+  rig.RunStep();  // the first token; the next step computes it
+  rig.Send(rig.NewGenerate(2, 10, 3));
+  rig.RunStep();  // both are in the step that runs now
+  ASSERT_THAT(rig.effects_.steps, SizeIs(1));
+  StepPlan& running = rig.effects_.steps[0];
+  ASSERT_THAT(running.sequences, SizeIs(2));
+  rig.Send(Cancel{RequestId(1), 1});
+  ASSERT_THAT(rig.effects_.drops, SizeIs(1));
+  const StepDrop drop = rig.effects_.drops[0];
+  EXPECT_EQ(drop.step, running.id);
+  std::erase_if(running.sequences, [&](const StepSequence& s) { return s.key == drop.key; });
+  const uint32_t before = rig.cache_.pool().available();
+  rig.Deliver(RunnerEvent(SequenceDropped{drop.step, drop.key}));
+  EXPECT_GT(rig.cache_.pool().available(), before);
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(2), ElementsAre(10, 11, 12));
+  EXPECT_TRUE(rig.OnlyFreeAndCachedRemain());
+}
+
 TEST(DecodeCoreTest, EndOfASessionCancelsAllItStarted) {
   DecodeRig rig;
   rig.Send(rig.NewGenerate(1, 40, 50));

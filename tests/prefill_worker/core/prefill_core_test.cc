@@ -213,6 +213,23 @@ TEST_F(PrefillCoreTest, CancelTellsTheDecodeWorkerAndWaitsForTheStep) {
   ExpectAllGivenBack();
 }
 
+TEST_F(PrefillCoreTest, CancelledJobLeavesAllItsStepsAndFreesItsBlocksWhenItHas) {
+  Submit(70);
+  ASSERT_THAT(effects_.steps, SizeIs(2));
+  const StepId first = effects_.steps[0].id, second = effects_.steps[1].id;
+  const SequenceKey key = effects_.steps[0].sequences[0].key;
+  Deliver(SessionMessages{kRouter, {CancelJob{RequestId(1), 1, 1}}});
+  EXPECT_THAT(effects_.drops,
+              ElementsAre(Field(&StepDrop::step, first), Field(&StepDrop::step, second)));
+  Deliver(RunnerEvent(SequenceDropped{first, key}));
+  EXPECT_LT(cache_.pool().available(), cache_.pool().num_blocks());
+  Deliver(RunnerEvent(SequenceDropped{second, key}));
+  EXPECT_EQ(cache_.pool().available(), cache_.pool().num_blocks());
+  EndStep();
+  EndStep();
+  ExpectAllGivenBack();
+}
+
 TEST_F(PrefillCoreTest, RevocationEndsTheJobWithoutAnAnswer) {
   Submit(40);
   FromDecode(Revoke{kNonce, "another filler"});
