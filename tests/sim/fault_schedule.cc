@@ -71,8 +71,10 @@ void FaultSchedule::DrawNetworkFaults() {
   if (profile_.damage) {
     faults.damage_payload = some(0.05);
     faults.damage_header = some(0.05);
+    faults.misaddress = some(0.05);
     faults.truncate_segment = some(0.03);
     faults.truncate_control = some(0.01);
+    faults.damage_control = some(0.05);
   }
 }
 
