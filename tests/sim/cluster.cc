@@ -91,7 +91,7 @@ RouterCoreOptions Cluster::DrawRouter() {
   options.max_concurrent = random.Between(8, 64);
   options.fallback_base = random.Between(milliseconds(100), milliseconds(1500));
   options.fallback_per_token = milliseconds(2);
-  options.booked_limit = random.Between(milliseconds(100), milliseconds(2000));
+  options.booked_limit = random.Between(milliseconds(100), milliseconds(1000));
   options.stall_limit = random.Between(milliseconds(100), milliseconds(3000));
   options.prefix_blocks_per_worker = random.Chance(0.5) ? 16 : 1u << 12;
   options.model_fingerprint = "sim";
