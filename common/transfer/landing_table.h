@@ -60,6 +60,7 @@ class LandingTable {
 
   struct Landing {
     Incarnation peer;
+    Nonce nonce;  // part of its blocks' checksums
     uint32_t first_block = 0;
     std::vector<BlockId> blocks;
     std::vector<Cell> cells;  // [block][layer]

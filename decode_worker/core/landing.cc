@@ -124,8 +124,11 @@ bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects)
     return false;
   }
   grant.run_lengths = RunLengths(landing->ids());
-  effects->transfers.push_back(OpenLanding{
-      grant.grant, request.offer->peer, first, {landing->ids().begin(), landing->ids().end()}});
+  effects->transfers.push_back(OpenLanding{grant.grant,
+                                           request.offer->peer,
+                                           first,
+                                           {landing->ids().begin(), landing->ids().end()},
+                                           grant.nonce});
   effects->transfers.push_back(SendPeerMessage{request.offer->peer, grant});
   effects->notes.push_back({"granted",
                             request.trace_id,

@@ -309,8 +309,8 @@ void PrefillCore::PushLayer(Job& job, uint32_t layer, uint32_t begin, uint32_t e
     job.pushed_bytes += bytes;
     counters_.pushed_bytes += bytes;
     segments->push_back(segment);
-    effects->transfers.push_back(
-        PushSegment{push, job.request.decode, job.push->grant, segment, piece.source});
+    effects->transfers.push_back(PushSegment{push, job.request.decode, job.push->grant, segment,
+                                             piece.source, job.request.nonce});
   }
 }
 

@@ -55,7 +55,7 @@ WorkerSpec Cluster::DrawSpec(WorkerRole role, uint32_t slot) {
   const uint32_t fewest = BlocksCovering(kLongestPrompt + kMostOutputs) + reserve;
   // Calm runs have room for everybody; in others most pools are tight.
   spec.num_blocks = profile_.calm        ? 512
-                    : random.Chance(0.6) ? random.Between(fewest, fewest + 16)
+                    : random.Chance(0.7) ? random.Between(fewest, fewest + 8)
                                          : random.Between(fewest, 160);
   const uint32_t chunk = kBlockTokens * random.Between(1, 6);
   spec.decode = {.prefix_root = {.secret = {}, .model_fingerprint = "sim", .numeric_profile = ""},
@@ -63,7 +63,7 @@ WorkerSpec Cluster::DrawSpec(WorkerRole role, uint32_t slot) {
                  .max_model_len = max_model_len_,
                  .max_sequences = profile_.calm ? 256 : random.Between(2, 24),
                  .reserve_blocks = reserve,
-                 .expected_output_tokens = random.Between(1, kMostOutputs),
+                 .expected_output_tokens = random.Between(1, random.Chance(0.6) ? 3 : kMostOutputs),
                  .step_limits = {.max_batch_tokens = random.Between(chunk, 256),
                                  .max_prefill_tokens = chunk,
                                  .max_sequences = random.Between(2, 24)}};
@@ -91,7 +91,7 @@ RouterCoreOptions Cluster::DrawRouter() {
   options.max_concurrent = random.Between(8, 64);
   options.fallback_base = random.Between(milliseconds(100), milliseconds(1500));
   options.fallback_per_token = milliseconds(2);
-  options.booked_limit = random.Between(milliseconds(100), milliseconds(2000));
+  options.booked_limit = random.Between(milliseconds(100), milliseconds(1000));
   options.stall_limit = random.Between(milliseconds(100), milliseconds(3000));
   options.prefix_blocks_per_worker = random.Chance(0.5) ? 16 : 1u << 12;
   options.model_fingerprint = "sim";
@@ -104,7 +104,8 @@ RouterCoreOptions Cluster::DrawRouter() {
 
 RunResult Cluster::Run() {
   Random& random = world_.random;
-  const Duration span = random.Between(milliseconds(100), milliseconds(4000));
+  const Duration span =
+      random.Between(milliseconds(100), milliseconds(random.Chance(0.5) ? 600 : 4000));
   const uint32_t count = random.Between(1, random.Chance(0.5) ? 30 : 120);
   for (const ClientRequest& request : DrawWorkload(&random, count, span)) {
     std::vector<TokenId> all = request.prompt;

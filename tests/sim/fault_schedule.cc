@@ -18,7 +18,7 @@ FaultProfile DrawProfile(Random* random) {
   profile.damage = random->Chance(0.5);
   profile.crashes = random->Chance(0.5);
   profile.pauses = random->Chance(0.5);
-  profile.sessions = random->Chance(0.5);
+  profile.sessions = random->Chance(0.6);
   profile.clogs = random->Chance(0.4);
   profile.engines = random->Chance(0.4);
   return profile;
@@ -44,7 +44,7 @@ void FaultSchedule::Start(Duration span) {
     for (uint32_t n = random.Between(0, 6); n > 0; --n) PlanCut();
   }
   if (profile_.sessions) {
-    for (uint32_t n = random.Between(1, 8); n > 0; --n) PlanSessionFault();
+    for (uint32_t n = random.Between(1, 12); n > 0; --n) PlanSessionFault();
   }
   if (profile_.clogs) {
     for (uint32_t n = random.Between(1, 2); n > 0; --n) PlanSwizzle();
@@ -71,8 +71,10 @@ void FaultSchedule::DrawNetworkFaults() {
   if (profile_.damage) {
     faults.damage_payload = some(0.05);
     faults.damage_header = some(0.05);
+    faults.misaddress = some(0.05);
     faults.truncate_segment = some(0.03);
     faults.truncate_control = some(0.01);
+    faults.damage_control = some(0.05);
   }
 }
 
@@ -129,7 +131,9 @@ void FaultSchedule::PlanSessionFault() {
   }
   // One way, or both.
   const uint32_t ways = random.Between(1, 3);
-  const Duration length = random.Between(milliseconds(1), milliseconds(3500));
+  // Most are shorter than the silence that ends a session: the epoch fails and the session lives.
+  const Duration length =
+      random.Between(milliseconds(1), milliseconds(random.Chance(0.7) ? 1500 : 3500));
   At(when, [this, slot, ways, length] {
     const Instant until = world_->queue.now() + length;
     world_->log.Note("session of worker ", slot, " stalls, ways ", ways);

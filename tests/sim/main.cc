@@ -107,6 +107,16 @@ int Main() {
 }  // namespace tandem::sim
 
 int main(int argc, char** argv) {
-  absl::ParseCommandLine(argc, argv);
+  // A flag's name has underscores; --prove-oracle is how one types it.
+  for (int i = 1; i < argc; ++i) {
+    if (absl::string_view(argv[i]).substr(0, 2) != "--") continue;
+    for (char* c = argv[i] + 2; *c != '\0' && *c != '='; ++c) {
+      if (*c == '-') *c = '_';
+    }
+  }
+  if (absl::ParseCommandLine(argc, argv).size() > 1) {
+    std::fprintf(stderr, "tandem_sim: takes flags only, see tests/sim/README.md\n");
+    return 2;
+  }
   return tandem::sim::Main();
 }

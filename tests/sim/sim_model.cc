@@ -6,7 +6,7 @@ namespace tandem::sim {
 namespace {
 
 // One token in this many ends the output.
-constexpr uint64_t kEndEvery = 40;
+constexpr uint64_t kEndEvery = 100;
 
 bool Contains(const std::vector<TokenId>& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();

@@ -112,6 +112,10 @@ absl::Status SimNetwork::SendControl(ConnId conn, absl::string_view bytes) {
   }
   std::string sent(bytes);
   if (random_->Chance(faults.truncate_control)) sent.resize(random_->Below(sent.size()));
+  if (!sent.empty() && random_->Chance(faults.damage_control)) {
+    sent[random_->Below(sent.size())] ^= static_cast<char>(1 << random_->Below(8));
+    log_->Note("net: damages a message on connection ", conn.value());
+  }
   DeliverControl(to, std::move(sent), Delay(to));
   return absl::OkStatus();
 }

@@ -2,12 +2,12 @@
 // and segments travel separately, each with its own delay, so they overtake each other.
 //
 // What it does to them, by seeded chance: drops (a message vanishes; a segment stays in flight
-// until its connection ends), damages segments (bits of payload or header turned over, the end
-// missing), truncates messages, replays old messages and segments later, on the same connection or
-// as another peer, cuts connections, and clogs directions between two hosts.
+// until its connection ends), damages both (bits turned over, the end missing, a segment's header
+// that names another place), replays old messages and segments later, on the same connection or as
+// another peer, cuts connections, and clogs directions between two hosts.
 //
 // A segment's memory is written when its bytes arrive and may still be written long after either
-// side has closed: that is what quarantine is for. Bits of control messages are not turned over.
+// side has closed: that is what quarantine is for.
 //
 // Owned by the cluster. Every sink call happens inside SimTransport::Poll.
 #pragma once
@@ -37,10 +37,12 @@ using HostId = uint32_t;
 struct NetworkFaults {
   double drop_control = 0;
   double truncate_control = 0;
+  double damage_control = 0;
   double drop_segment = 0;
   double hang_segment = 0;  // received into posted memory, but never to the end
   double damage_payload = 0;
   double damage_header = 0;
+  double misaddress = 0;  // a whole header that names other memory than the sender meant
   double truncate_segment = 0;
   double slow = 0;  // takes up to `slowness` more
   Duration slowness{};
@@ -114,6 +116,7 @@ class SimNetwork {
   // end (both are told).
   void Launch(Flight flight);
   void Damage(Flight* flight);
+  std::string Misaddress(const std::string& header);
   void Replay(const Flight& flight);
   void Arrive(uint64_t id, TransportSink* sink);
   void Complete(uint64_t id);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/protocol/peer_wire.h"
 #include "tests/sim/sim_network.h"
 
 namespace tandem::sim {
@@ -49,6 +50,7 @@ void SimNetwork::Damage(Flight* flight) {
     flight->header[random_->Below(flight->header.size())] ^=
         static_cast<char>(1 << random_->Below(8));
   }
+  if (random_->Chance(faults.misaddress)) flight->header = Misaddress(flight->header);
   const bool damaged = random_->Chance(faults.damage_payload);
   const bool truncated = random_->Chance(faults.truncate_segment);
   if (!damaged && !truncated) return;
@@ -60,6 +62,28 @@ void SimNetwork::Damage(Flight* flight) {
   }
   if (truncated) flight->copy.resize(random_->Below(flight->copy.size()));
   log_->Note("net: damaged a segment on connection ", flight->from.value());
+}
+
+// A header that is well formed and names other blocks, another layer or another grant.
+std::string SimNetwork::Misaddress(const std::string& bytes) {
+  SegmentHeader header = DecodeSegmentHeader(bytes).value_or(SegmentHeader{});
+  if (header.segment.num_blocks == 0) return bytes;
+  const auto flip = [this](auto value) {
+    return static_cast<decltype(value)>(value ^ (decltype(value){1} << random_->Below(3)));
+  };
+  switch (random_->Below(3)) {
+    case 0:
+      header.segment.first_block = flip(header.segment.first_block);
+      break;
+    case 1:
+      header.segment.layer = flip(header.segment.layer);
+      break;
+    case 2:
+      header.grant = GrantId(flip(header.grant.value()));
+      break;
+  }
+  log_->Note("net: misaddresses a segment");
+  return EncodeSegmentHeader(header);
 }
 
 // The same bytes once more, later, from memory that the sender knows nothing of.
