@@ -109,5 +109,7 @@ inline constexpr uint32_t kMaxBlocksPerGrant = 1u << 16;
 inline constexpr uint32_t kMaxBlocksPerSegment = 1u << 10;
 inline constexpr uint32_t kMaxSegmentsPerCommit = 1u << 14;
 inline constexpr uint32_t kMaxPeerTextBytes = 4096;
+// A transport's address grows with the number of network devices; routers hand on as long ones.
+inline constexpr uint32_t kMaxPeerAddressBytes = 1u << 16;
 
 }  // namespace tandem

@@ -61,8 +61,8 @@ class Encoder {
   void Field(const char*, const T& value) {
     for (size_t i = 0; i < sizeof(T); ++i) bytes_.push_back(static_cast<char>(value >> (8 * i)));
   }
-  void Text(const char* name, const std::string& text) {
-    const size_t size = std::min<size_t>(text.size(), kMaxPeerTextBytes);
+  void Text(const char* name, const std::string& text, uint32_t limit = kMaxPeerTextBytes) {
+    const size_t size = std::min<size_t>(text.size(), limit);
     Field(name, static_cast<uint32_t>(size));
     bytes_.append(text, 0, size);
   }
@@ -93,10 +93,10 @@ class Decoder {
     }
     rest_.remove_prefix(sizeof(T));
   }
-  void Text(const char* name, std::string& text) {
+  void Text(const char* name, std::string& text, uint32_t limit = kMaxPeerTextBytes) {
     uint32_t size = 0;
     Field(name, size);
-    if (size > kMaxPeerTextBytes) return Fail(name, "is too long");
+    if (size > limit) return Fail(name, "is too long");
     if (!Have(name, size)) return;
     text.assign(rest_.data(), size);
     rest_.remove_prefix(size);
@@ -200,7 +200,7 @@ void Fields(Codec& codec, M& m) {
   using T = std::remove_const_t<M>;
   if constexpr (std::is_same_v<T, PeerHello>) {
     HandshakeFields(codec, m.handshake);
-    codec.Text("reply_address", m.reply_address);
+    codec.Text("reply_address", m.reply_address, kMaxPeerAddressBytes);
   } else if constexpr (std::is_same_v<T, PeerHelloAck>) {
     HandshakeFields(codec, m.handshake);
     codec.Text("error", m.error);

@@ -131,6 +131,13 @@ TEST(PeerWire, HugeCountsTakeNoMemory) {
   EXPECT_THAT(DecodePeerMessage(bytes).status().message(), HasSubstr("reason is too long"));
 }
 
+TEST(PeerWire, AddressesAsLongAsRoutersHandOnAreNotCut) {
+  const PeerHello hello{{}, std::string(kMaxPeerAddressBytes, 'x')};
+  const auto decoded = DecodePeerMessage(EncodePeerMessage(hello));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<PeerHello>(*decoded).reply_address, hello.reply_address);
+}
+
 TEST(PeerWire, LongTextsAreCut) {
   const auto decoded = DecodePeerMessage(EncodePeerMessage(Revoke{{}, std::string(10000, 'x')}));
   ASSERT_TRUE(decoded.ok());
