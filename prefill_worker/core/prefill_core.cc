@@ -150,20 +150,26 @@ void PrefillCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant n
     }
     OnGrant(*job, std::move(*grant), now, effects);
   } else if (auto* refused = std::get_if<OfferRefused>(&message)) {
-    if (Job* job = FindByNonce(peer, refused->nonce)) {
-      EndJob(*job, JobResult::kRevoked, absl::StrCat("offer refused: ", refused->reason),
-             /*tell_peer=*/false, now, effects);
-    }
+    EndRevoked(peer, refused->nonce, absl::StrCat("offer refused: ", refused->reason), now,
+               effects);
   } else if (auto* revoke = std::get_if<Revoke>(&message)) {
-    if (Job* job = FindByNonce(peer, revoke->nonce)) {
-      EndJob(*job, JobResult::kRevoked, revoke->reason, /*tell_peer=*/false, now, effects);
-    }
+    EndRevoked(peer, revoke->nonce, revoke->reason, now, effects);
   } else if (auto* ack = std::get_if<CommitAck>(&message)) {
     OnCommitAck(peer, *ack, now, effects);
   } else if (auto* offer = std::get_if<Offer>(&message)) {
     effects->transfers.push_back(
         SendPeerMessage{peer, OfferRefused{offer->nonce, "this worker takes no pushes"}});
   }
+}
+
+void PrefillCore::EndRevoked(Incarnation peer, const Nonce& nonce, absl::string_view why,
+                             Instant now, WorkerEffects* effects) {
+  Job* job = FindByNonce(peer, nonce);
+  if (job == nullptr) {
+    ++counters_.stale_messages;
+    return;
+  }
+  EndJob(*job, JobResult::kRevoked, why, /*tell_peer=*/false, now, effects);
 }
 
 void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects) {
@@ -178,7 +184,7 @@ void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* eff
                                     {"blocks", absl::StrCat(wanted)},
                                     {"runs", absl::StrCat(grant.run_lengths.size())}}));
   by_grant_[{job.request.decode, grant.grant}] = job.key;
-  job.push = PushState{grant.grant, {grant.first_block, std::move(grant.run_lengths)}, 0};
+  job.push = PushState{grant.grant, {grant.first_block, std::move(grant.run_lengths)}, 0, {}};
   if (job.fully_acked()) {
     return EndJob(job, JobResult::kPushed, "nothing was missing", /*tell_peer=*/false, now,
                   effects);
@@ -218,6 +224,12 @@ void PrefillCore::OnCommitAck(Incarnation peer, const CommitAck& ack, Instant no
                   absl::StrCat(ack.bad.size(), " segments failed verification"),
                   /*tell_peer=*/true, now, effects);
   }
+  const auto awaited = job.push->awaited.find(ack.first_block);
+  if (awaited == job.push->awaited.end() || awaited->second != ack.num_blocks) {
+    ++counters_.stale_messages;
+    return;
+  }
+  job.push->awaited.erase(awaited);
   job.push->acked_blocks += ack.num_blocks;
   const bool all_sent_acked =
       job.push->runs.first_block + job.push->acked_blocks >= job.computed_blocks();
@@ -320,6 +332,7 @@ void PrefillCore::CommitRange(Job& job, uint32_t begin, uint32_t end,
   begin = std::max(begin, job.push->runs.first_block);
   if (begin >= end) return;
   job.push_deadline = DeadlineAfter(now, options_.ack_limit);
+  job.push->awaited[begin] = end - begin;
   effects->transfers.push_back(SendPeerMessage{
       job.request.decode, Commit{job.push->grant, begin, end - begin, std::move(segments)}});
 }

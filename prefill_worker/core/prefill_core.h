@@ -90,6 +90,8 @@ class PrefillCore final : public WorkerCore {
   void OnPrefillJob(SessionId session, PrefillJob request, Instant now, WorkerEffects* effects);
   void OnTransferEvent(TransferEvent event, Instant now, WorkerEffects* effects);
   void OnPeerMessage(Incarnation peer, PeerMessage message, Instant now, WorkerEffects* effects);
+  void EndRevoked(Incarnation peer, const Nonce& nonce, absl::string_view why, Instant now,
+                  WorkerEffects* effects);
   void OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects);
   void OnCommitAck(Incarnation peer, const CommitAck& ack, Instant now, WorkerEffects* effects);
   void OnLayerDone(const LayerDone& done, WorkerEffects* effects);
