@@ -249,7 +249,7 @@ class GrpcSessionClient : public SessionClient {
   }
 
   // Doubles up to the cap; half of it is drawn, so that routers do not call in step.
-  Duration Backoff(int failures) {
+  Duration Backoff(int failures) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Duration backoff = limits_.first_backoff;
     for (int i = 1; i < failures && backoff < limits_.max_backoff; ++i) backoff *= 2;
     backoff = std::min(backoff, limits_.max_backoff);

@@ -77,7 +77,7 @@ absl::StatusOr<int64_t> OptionalInteger(const Call& call, size_t position, absl:
 }
 
 absl::StatusOr<Value> TextList(std::vector<TrackedText> parts, Budget& budget) {
-  RETURN_IF_ERROR(budget.Build(parts.size() * (sizeof(Value) + sizeof(TrackedText))));
+  RETURN_IF_ERROR(budget.Build(parts.size() * kTextValueBytes));
   List list;
   list.items.reserve(parts.size());
   for (TrackedText& part : parts) list.items.push_back(Value::Text(std::move(part)));

@@ -105,7 +105,7 @@ absl::StatusOr<std::vector<Value>> Iterate(const Value& value, Budget& budget) {
         items.push_back(Value::Text(entry.key));
       return items;
     case Value::kText:
-      RETURN_IF_ERROR(budget.Build(value.text().size() * (sizeof(Value) + sizeof(TrackedText))));
+      RETURN_IF_ERROR(budget.Build(CountCharacters(value.text().view()) * kTextValueBytes));
       for (TrackedText& c : Characters(value.text())) items.push_back(Value::Text(std::move(c)));
       return items;
     default:

@@ -97,6 +97,10 @@ class Value {
   Data data_;
 };
 
+// What a short text takes as a value of its own, with its control block and what the allocator
+// adds, and while a list of such values is made.
+inline constexpr size_t kTextValueBytes = 256;
+
 struct List {
   enum Flavor { kList, kTuple, kView, kGenerator };  // a generator has no length and is always true
   std::vector<Value> items;

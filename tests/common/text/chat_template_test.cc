@@ -186,6 +186,16 @@ TEST(ChatTemplateTest, WorkOnLargeDataIsBounded) {
   }
 }
 
+// Small texts take far more memory than their bytes: 4 MB of them would be a gigabyte.
+TEST(ChatTemplateTest, MemoryForManySmallTextsIsBounded) {
+  const Json messages = {Message("user", std::string(4'000'000, 'a'))};
+  for (const char* source : {"{% for c in messages[0].content %}{% endfor %}",
+                             "{{ messages[0].content|list|length }}"}) {
+    const absl::Status status = Render(source, messages).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << source << status;
+  }
+}
+
 // A text searched for another one that nearly matches everywhere: both may come from the request.
 TEST(ChatTemplateTest, SearchingTakesLinearTime) {
   constexpr size_t kBytes = 2'000'000;
