@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/kv/block_size.h"
 #include "common/model/memory_available.h"
+#include "common/rpc/listen_address.h"
 #include "common/telemetry/log.h"
 #include "common/transfer/ucx/ucx_transport.h"
 #include "common/weights/model_file.h"
@@ -130,7 +131,8 @@ absl::StatusOr<std::unique_ptr<KvTransport>> MakeTransport(const WorkerConfig& c
     return absl::InvalidArgumentError(
         absl::StrCat("transport '", config.transport, "' is not known; there is: auto, ucx"));
   }
-  return UcxTransport::Create();
+  return UcxTransport::Create(IsLoopback(config.listen_host) ? UcxNetwork::kLoopback
+                                                             : UcxNetwork::kAll);
 }
 
 }  // namespace tandem

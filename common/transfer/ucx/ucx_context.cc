@@ -80,9 +80,9 @@ absl::StatusOr<absl::string_view> OpenAddress(absl::string_view sealed) {
   return absl::InvalidArgumentError("not an address of a UCX transport");
 }
 
-absl::StatusOr<std::unique_ptr<UcxContext>> UcxContext::Create() {
+absl::StatusOr<std::unique_ptr<UcxContext>> UcxContext::Create(UcxNetwork network) {
   std::unique_ptr<UcxContext> context(new UcxContext);
-  RETURN_IF_ERROR(context->Init());
+  RETURN_IF_ERROR(context->Init(network));
   return context;
 }
 
@@ -107,10 +107,11 @@ absl::Status UcxContext::Set(ucp_config_t* config, absl::string_view name,
   return absl::OkStatus();
 }
 
-absl::Status UcxContext::Configure(ucp_config_t* config) {
+absl::Status UcxContext::Configure(UcxNetwork network, ucp_config_t* config) {
   description_ = absl::StrCat("ucx ", ucp_get_version_string(), " (");
   for (const Setting& setting : kSettings)
     RETURN_IF_ERROR(Set(config, setting.name, setting.value));
+  if (network == UcxNetwork::kLoopback) RETURN_IF_ERROR(Set(config, "NET_DEVICES", "lo"));
   if (std::getenv("UCX_POSIX_DIR") == nullptr) shm_folder_ = ShmFolder::Create();
   if (shm_folder_ != nullptr) {
     RETURN_IF_ERROR(Set(config, "POSIX_DIR", shm_folder_->path()));
@@ -121,13 +122,13 @@ absl::Status UcxContext::Configure(ucp_config_t* config) {
   return absl::OkStatus();
 }
 
-absl::Status UcxContext::Init() {
+absl::Status UcxContext::Init(UcxNetwork network) {
   ReleaseFatalSignals();
   ucp_config_t* config = nullptr;
   if (const ucs_status_t status = ucp_config_read(nullptr, nullptr, &config); status != UCS_OK) {
     return UcxError("reading the UCX configuration", status);
   }
-  absl::Status configured = Configure(config);
+  absl::Status configured = Configure(network, config);
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
   // Active messages only: the receiver alone says where bytes go. No remote memory access for

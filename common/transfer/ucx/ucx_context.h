@@ -8,6 +8,7 @@
 
 #include <ucp/api/ucp.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -24,9 +25,13 @@ absl::Status UcxError(absl::string_view what, ucs_status_t status);
 // UCX's own address inside a UcxContext::address(); INVALID_ARGUMENT for anything else.
 absl::StatusOr<absl::string_view> OpenAddress(absl::string_view sealed);
 
+// Which network interfaces UCX may use. It has no protection of its own, so a worker that serves on
+// the loopback alone must not open a port on the others.
+enum class UcxNetwork : uint8_t { kLoopback, kAll };
+
 class UcxContext {
  public:
-  static absl::StatusOr<std::unique_ptr<UcxContext>> Create();
+  static absl::StatusOr<std::unique_ptr<UcxContext>> Create(UcxNetwork network);
   ~UcxContext();  // all endpoints are closed before
   UcxContext(const UcxContext&) = delete;
   UcxContext& operator=(const UcxContext&) = delete;
@@ -41,8 +46,8 @@ class UcxContext {
 
  private:
   UcxContext() = default;
-  absl::Status Init();
-  absl::Status Configure(ucp_config_t* config);
+  absl::Status Init(UcxNetwork network);
+  absl::Status Configure(UcxNetwork network, ucp_config_t* config);
   absl::Status Set(ucp_config_t* config, absl::string_view name, const std::string& value);
 
   std::unique_ptr<ShmFolder> shm_folder_;  // outlives the context

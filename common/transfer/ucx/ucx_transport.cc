@@ -26,8 +26,8 @@ bool IsInline(const ucp_am_recv_param_t* param) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<UcxTransport>> UcxTransport::Create() {
-  ASSIGN_OR_RETURN(std::unique_ptr<UcxContext> context, UcxContext::Create());
+absl::StatusOr<std::unique_ptr<UcxTransport>> UcxTransport::Create(UcxNetwork network) {
+  ASSIGN_OR_RETURN(std::unique_ptr<UcxContext> context, UcxContext::Create(network));
   if (context->max_am_header() < sizeof(Key) + kMaxSegmentHeaderBytes / 2) {
     return absl::FailedPreconditionError(
         absl::StrCat("UCX carries headers of ", context->max_am_header(),

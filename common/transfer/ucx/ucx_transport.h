@@ -25,7 +25,7 @@ namespace tandem {
 
 class UcxTransport : public KvTransport {
  public:
-  static absl::StatusOr<std::unique_ptr<UcxTransport>> Create();
+  static absl::StatusOr<std::unique_ptr<UcxTransport>> Create(UcxNetwork network);
   // Closes everything; waits shortly for receives that UCX still writes.
   ~UcxTransport() override;
   UcxTransport(const UcxTransport&) = delete;
