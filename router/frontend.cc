@@ -72,7 +72,9 @@ Frontend::Frontend(const ServingContext& context, const MetricsRegistry& registr
       text_queue_(kMaxTextWork),
       text_thread_("router-text", [this] {
         while (!text_queue_.closed()) {
-          for (const auto& work : text_queue_.PopAll(kNever)) work();
+          for (const auto& work : text_queue_.PopAll(kNever)) {
+            if (!text_queue_.closed()) work();
+          }
         }
       }) {}
 
@@ -82,19 +84,16 @@ void Frontend::Stop() {
 }
 
 void Frontend::Handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
-  const bool get = request.method == "GET" || request.method == "HEAD";
-  const bool known = IsGetPath(request.path) || IsPostPath(request.path);
-  if (known && get == IsPostPath(request.path)) {
+  const bool post_path = IsPostPath(request.path);
+  const bool known = post_path || IsGetPath(request.path);
+  const bool takes_it =
+      post_path ? request.method == "POST" : request.method == "GET" || request.method == "HEAD";
+  if (known && !takes_it) {
     HttpResponse response =
         ErrorResponse({405, absl::StrCat(request.path, " does not take ", request.method), "", {}});
-    response.headers = {{"Allow", IsPostPath(request.path) ? "POST" : "GET, HEAD"}};
+    response.headers = {{"Allow", post_path ? "POST" : "GET, HEAD"}};
     CountAnswer(context_.metrics, Endpoint::kOther, 405);
     return writer->Respond(std::move(response));
-  }
-  if (!get && request.method != "POST" && known) {
-    CountAnswer(context_.metrics, Endpoint::kOther, 405);
-    return writer->Respond(ErrorResponse(
-        {405, absl::StrCat(request.path, " does not take ", request.method), "", {}}));
   }
   if (request.path == "/v1/completions") {
     return Generate(ApiKind::kCompletion, std::move(request), std::move(writer));
@@ -144,7 +143,8 @@ void Frontend::Generate(ApiKind kind, HttpRequest request, std::shared_ptr<Respo
       std::make_shared<ServedRequest>(context_, request.request_id, SystemClock().Now(), writer);
   writer->OnGone([served] { served->OnClientGone(); });
   if (draining_) return served->Fail({503, "the router is shutting down", "", {}}, endpoint);
-  auto work = [this, kind, endpoint, served, writer, body = std::move(request.body)] {
+  auto work = [this, kind, endpoint, served, writer, body = std::move(request.body),
+               room = std::move(request.body_room)] {
     const auto fail = [&](const ApiError& error) {
       writer->Post([served, error, endpoint] { served->Fail(error, endpoint); });
     };
@@ -168,7 +168,8 @@ void Frontend::Generate(ApiKind kind, HttpRequest request, std::shared_ptr<Respo
 }
 
 void Frontend::Tokenize(bool reverse, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
-  auto work = [this, reverse, writer, body = std::move(request.body)] {
+  auto work = [this, reverse, writer, body = std::move(request.body),
+               room = std::move(request.body_room)] {
     HttpResponse response;
     if (reverse) {
       auto tokens = ParseDetokenizeRequest(body, context_.text->tokenizer.vocab_size());

@@ -52,13 +52,14 @@ class RouterService {
 
   const RouterConfig config_;
   const RouterModel model_;
+  // Outlives what is below: requests that still wait there belong to its connections.
+  std::unique_ptr<HttpServer> server_;
   MetricsRegistry registry_;
   RouterMetrics metrics_;
   ServingContext context_;
   std::unique_ptr<CoreThread> core_;
   std::unique_ptr<SessionClient> sessions_;
   std::unique_ptr<Frontend> frontend_;
-  std::unique_ptr<HttpServer> server_;
 };
 
 }  // namespace tandem

@@ -57,7 +57,7 @@ absl::Status CheckCommon(const CommonConfig& c) {
 
 void AddWorker(WorkerConfig* c, OptionSet* options) {
   AddCommon(c, options);
-  options->Add({"name", "NAME", "Name in logs.", "host:port", IntoText(&c->name)});
+  options->Add({"name", "NAME", "Name in logs.", "role and process id", IntoText(&c->name)});
   options->Add({"threads", "N", "Compute threads; 0: all cores.", absl::StrCat(c->threads),
                 IntoCount(&c->threads, 0, 1024)});
   options->Add({"kv_blocks", "N", "KV cache in blocks of 16 tokens; 0: see kv-memory.",
@@ -75,14 +75,12 @@ void AddWorker(WorkerConfig* c, OptionSet* options) {
                 absl::StrCat(c->max_model_len), IntoCount(&c->max_model_len, 0, kMaxTokens)});
   options->Add({"max_sequences", "N", "Sequences or jobs at a time.",
                 absl::StrCat(c->max_sequences), IntoCount(&c->max_sequences, 1, 1u << 16)});
-  options->Add({"reserve_blocks", "N", "Blocks kept back from booking; 0: chosen.",
+  options->Add({"reserve_blocks", "N", "KV blocks that are never booked.",
                 absl::StrCat(c->reserve_blocks), IntoCount(&c->reserve_blocks, 0, 1u << 28)});
   options->Add({"numerics", "MODE", "strict or mixed: which workers pair.", "strict",
                 IntoChoice<NumericsChoice>(&c->numerics, {{"strict", NumericsChoice::kStrict},
                                                           {"mixed", NumericsChoice::kMixed}})});
   options->Add({"transport", "NAME", "KV transport.", c->transport, IntoText(&c->transport)});
-  options->Add({"transfer_host", "HOST", "Address where peers push KV to.", c->transfer_host,
-                IntoText(&c->transfer_host)});
   options->Add({"metrics_host", "HOST", "Address of the metrics endpoint.", c->metrics_host,
                 IntoText(&c->metrics_host)});
   options->Add({"metrics_port", "PORT", "Port of the metrics endpoint; 0 takes a free one.",
@@ -100,16 +98,6 @@ absl::Status CheckWorker(const WorkerConfig& c) {
   return absl::OkStatus();
 }
 
-template <class Config>
-void AddBatching(Config* c, OptionSet* options) {
-  options->Add({"chunk_tokens", "N", "Tokens of one sequence computed in a step.",
-                absl::StrCat(c->chunk_tokens),
-                IntoCount(&c->chunk_tokens, kBlockTokens, 1u << 16)});
-  options->Add({"max_batch_tokens", "N", "Tokens of all sequences in a step.",
-                absl::StrCat(c->max_batch_tokens),
-                IntoCount(&c->max_batch_tokens, kBlockTokens, 1u << 16)});
-}
-
 std::vector<std::string> Strings(char** list) {
   std::vector<std::string> strings;
   for (; list != nullptr && *list != nullptr; ++list) strings.emplace_back(*list);
@@ -121,7 +109,7 @@ std::vector<std::string> Strings(char** list) {
 absl::StatusOr<RouterConfig> ParseRouterConfig(absl::Span<const std::string> args,
                                                Environment environment) {
   RouterConfig c;
-  OptionSet options("router", "The Tandem router: OpenAI HTTP API in front of the workers.");
+  OptionSet options("tandem-router", "The Tandem router: OpenAI HTTP API in front of the workers.");
   AddCommon(&c, &options);
   options.Add({"prefill", "HOST:PORT,...", "Prefill workers; may be repeated.", "",
                IntoAddresses(&c.prefill)});
@@ -162,9 +150,10 @@ absl::StatusOr<RouterConfig> ParseRouterConfig(absl::Span<const std::string> arg
 absl::StatusOr<PrefillConfig> ParsePrefillConfig(absl::Span<const std::string> args,
                                                  Environment environment) {
   PrefillConfig c;
-  OptionSet options("prefill_worker", "The Tandem prefill worker: computes prompts, pushes KV.");
+  OptionSet options("tandem-prefill", "The Tandem prefill worker: computes prompts, pushes KV.");
   AddWorker(&c, &options);
-  AddBatching(&c, &options);
+  options.Add({"chunk_tokens", "N", "Tokens of one step, of all jobs together.",
+               absl::StrCat(c.chunk_tokens), IntoCount(&c.chunk_tokens, kBlockTokens, 1u << 16)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
   RETURN_IF_ERROR(CheckWorker(c));
@@ -177,9 +166,13 @@ absl::StatusOr<PrefillConfig> ParsePrefillConfig(absl::Span<const std::string> a
 absl::StatusOr<DecodeConfig> ParseDecodeConfig(absl::Span<const std::string> args,
                                                Environment environment) {
   DecodeConfig c;
-  OptionSet options("decode_worker", "The Tandem decode worker: keeps KV, streams tokens.");
+  OptionSet options("tandem-decode", "The Tandem decode worker: keeps KV, streams tokens.");
   AddWorker(&c, &options);
-  AddBatching(&c, &options);
+  options.Add({"chunk_tokens", "N", "Tokens of one sequence filled in a step.",
+               absl::StrCat(c.chunk_tokens), IntoCount(&c.chunk_tokens, kBlockTokens, 1u << 16)});
+  options.Add({"max_batch_tokens", "N", "Tokens of all sequences in a step.",
+               absl::StrCat(c.max_batch_tokens),
+               IntoCount(&c.max_batch_tokens, kBlockTokens, 1u << 16)});
   options.Add({"max_prefill_tokens_per_step", "N", "Prompt tokens beside running streams.",
                absl::StrCat(c.max_prefill_tokens_per_step),
                IntoCount(&c.max_prefill_tokens_per_step, kBlockTokens, 1u << 16)});

@@ -69,7 +69,7 @@ enum class NumericsChoice : uint8_t {
 };
 
 struct WorkerConfig : CommonConfig {
-  std::string name;              // empty: host:port
+  std::string name;              // empty: role and process id
   uint32_t threads = 0;          // compute threads; 0: all cores
   uint32_t kv_blocks = 0;        // KV cache size in blocks; 0: from kv_memory
   uint64_t kv_memory_bytes = 0;  // KV cache size in bytes; 0: a share of the machine's memory
@@ -77,18 +77,16 @@ struct WorkerConfig : CommonConfig {
   BackendChoice backend = BackendChoice::kAuto;
   uint32_t max_model_len = 0;  // tokens of prompt and output; 0: the model's own
   uint32_t max_sequences = 64;
-  uint32_t reserve_blocks = 0;  // kept back from the ledger; 0: chosen by the worker
+  uint32_t reserve_blocks = 0;  // never booked
   NumericsChoice numerics = NumericsChoice::kStrict;
   std::string transport =
       "auto";  // KV transport: auto, or a name the worker's transfer library knows
-  std::string transfer_host = "127.0.0.1";  // where peers reach this worker's KV transport
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 0;  // 0: any free port
 };
 
 struct PrefillConfig : WorkerConfig {
-  uint32_t chunk_tokens = 512;      // tokens of one prefill step; a multiple of 16
-  uint32_t max_batch_tokens = 512;  // of all jobs in a step
+  uint32_t chunk_tokens = 512;  // tokens of one step, of all jobs together; a multiple of 16
 };
 
 struct DecodeConfig : WorkerConfig {

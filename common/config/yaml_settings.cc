@@ -53,8 +53,12 @@ absl::StatusOr<std::vector<YamlSetting>> Flatten(const std::string& path, const 
 absl::StatusOr<std::vector<YamlSetting>> ReadYamlSettings(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::string text;
-  if (in) text.assign(std::istreambuf_iterator<char>(in), {});
-  if (!in || in.bad()) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
+  try {  // a folder opens, and throws when it is read
+    if (in) text.assign(std::istreambuf_iterator<char>(in), {});
+  } catch (const std::ios_base::failure&) {
+    in.setstate(std::ios::badbit);
+  }
+  if (!in) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
   if (text.size() > kMaxFileBytes) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": longer than 1 MiB"));
   }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 
 namespace tandem {
 
@@ -91,9 +92,7 @@ void FillLease::Resume(Instant now) {
 
 Instant FillLease::deadline() const { return held_ ? kNever : deadline_; }
 
-void FillLease::StartDeadline(Duration left, Instant now) {
-  deadline_ = left < kNever - now ? now + left : kNever;
-}
+void FillLease::StartDeadline(Duration left, Instant now) { deadline_ = DeadlineAfter(now, left); }
 
 FillLease::Change FillLease::TakeOver(Verdict verdict) {
   const std::optional<Nonce> revoked = RevokeRemote();
@@ -106,6 +105,7 @@ FillLease::Change FillLease::TakeOver(Verdict verdict) {
 std::optional<Nonce> FillLease::RevokeRemote() {
   if (state_ != FillState::kRemote) return std::nullopt;
   state_ = FillState::kNone;
+  if (!Enabled(Protection::kAttemptRevocation)) return std::nullopt;
   return nonce_;
 }
 

@@ -66,6 +66,10 @@ class Sequence {
   // REQUIRES: the owner does not fill (Grow was not called since the start or Preempt).
   uint32_t Land(uint32_t first_block, KvLease chunk);
 
+  // Gives back the blocks that wait behind a gap: their filler is gone, and the next one starts at
+  // landed().
+  void DropWaiting() { waiting_.clear(); }
+
   // Takes FILLING blocks so that the table covers `tokens` tokens: the owner fills from here on,
   // and blocks that still wait for a gap are dropped. RESOURCE_EXHAUSTED changes nothing.
   absl::Status Grow(uint32_t tokens);

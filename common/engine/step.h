@@ -43,8 +43,21 @@ struct StepPlan {
   bool report_layers = false;  // the runner posts LayerDone after each layer (pushing workers)
 };
 
+// Asks the runner to leave a sequence out of a step that was submitted: whoever wanted it is gone.
+// It is done between two layers; SequenceDropped tells, unless the step was over by then.
+struct StepDrop {
+  StepId step;
+  SequenceKey key;
+};
+
+// Nothing of the sequence is written any more by this step. Its StepDone does not name it.
+struct SequenceDropped {
+  StepId step;
+  SequenceKey key;
+};
+
 // KV of `layer` is written for every token of the step. Layers come in order, the last one before
-// StepDone.
+// StepDone; they end early when every sequence of the step was dropped.
 struct LayerDone {
   StepId step;
   uint32_t layer = 0;
@@ -58,12 +71,13 @@ struct SampledToken {
 
 struct StepDone {
   StepId step;
-  absl::Status status;                // not OK: nothing of the step is valid
-  std::vector<SampledToken> sampled;  // one per StepSequence with `sample`, in plan order
+  absl::Status status;  // not OK: nothing of the step is valid
+  // One per StepSequence with `sample` that was not dropped, in plan order.
+  std::vector<SampledToken> sampled;
   Duration computing{};
 };
 
-using RunnerEvent = std::variant<LayerDone, StepDone>;
+using RunnerEvent = std::variant<LayerDone, SequenceDropped, StepDone>;
 
 // Steps a core may have submitted and not yet heard of: the next is planned while one runs.
 inline constexpr int kMaxStepsInFlight = 2;

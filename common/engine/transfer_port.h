@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/protocol/nonce.h"
 #include "common/protocol/peer_messages.h"
 
 namespace tandem {
@@ -39,6 +40,7 @@ struct OpenLanding {
   Incarnation peer;
   uint32_t first_block = 0;
   std::vector<BlockId> blocks;
+  Nonce nonce{};  // the right to write that the grant answered
 };
 
 // Refuses further segments of the grant at once, and answers Quiesced when no receive into its
@@ -56,6 +58,7 @@ struct PushSegment {
   GrantId grant;
   SegmentId segment;
   BlockId source;
+  Nonce nonce{};  // the right to write that the grant answered
 };
 
 using TransferCommand =

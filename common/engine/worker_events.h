@@ -48,6 +48,7 @@ struct WorkerEffects {
   std::vector<std::pair<SessionId, WorkerToRouter>> sends;
   std::vector<TransferCommand> transfers;
   std::vector<StepPlan> steps;
+  std::vector<StepDrop> drops;
   std::vector<CoreNote> notes;
 };
 

@@ -26,6 +26,9 @@ struct ForwardBatch {
   // its first row. REQUIRES: tokens is not empty, block_table covers them.
   int AddSequence(uint32_t start, absl::Span<const TokenId> tokens,
                   absl::Span<const BlockId> block_table);
+  // Takes all rows of these sequences out; their tables stay, so that the others keep their index.
+  // Returns the rows that are left, by their number before.
+  std::vector<int32_t> DropSequences(absl::Span<const int32_t> sequences);
 };
 
 }  // namespace tandem

@@ -12,9 +12,12 @@ class ModelRunner {
   virtual ~ModelRunner() = default;
 
   // Steps are executed in the order of submission; each ends in exactly one StepDone. Never blocks.
-  // A step cannot be cancelled: it is bounded in time. REQUIRES: fewer than kMaxStepsInFlight steps
-  // are submitted and not yet done.
+  // REQUIRES: fewer than kMaxStepsInFlight steps are submitted and not yet done.
   virtual void Submit(StepPlan plan) = 0;
+
+  // Leaves a sequence out of a step, from the next layer on. Without effect once the step is done.
+  // Never blocks.
+  virtual void Drop(StepDrop drop) = 0;
 
   // Time since it last finished a layer or a step while it had work; zero when idle. Any thread.
   virtual Duration ProgressAge(Instant now) const = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "common/base/check.h"
 
 namespace tandem {
@@ -33,21 +34,66 @@ Duration RunnerThread::ProgressAge(Instant now) const {
 
 void RunnerThread::StampProgress() { progress_ns_.store(clock_.Now().time_since_epoch().count()); }
 
+void RunnerThread::Drop(StepDrop drop) {
+  MutexLock lock(&drops_mutex_);
+  drops_.push_back(drop);
+}
+
 void RunnerThread::Loop() {
   while (!queue_.closed()) {
-    for (const StepPlan& plan : queue_.PopAll(kNever)) {
+    for (StepPlan& plan : queue_.PopAll(kNever)) {
       if (queue_.closed()) return;
-      Run(plan);
+      Run(std::move(plan));
     }
   }
 }
 
-void RunnerThread::Run(const StepPlan& plan) {
+class RunnerThread::Watcher final : public StepWatcher {
+ public:
+  Watcher(RunnerThread* runner, const StepPlan* plan) : runner_(*runner), plan_(*plan) {}
+
+  void OnLayer(uint32_t layer) override {
+    runner_.StampProgress();
+    if (plan_.report_layers) runner_.post_(LayerDone{plan_.id, layer});
+  }
+  std::vector<SequenceKey> Unwanted() override { return runner_.TakeDrops(plan_.id); }
+  void OnDropped(SequenceKey key) override { runner_.post_(SequenceDropped{plan_.id, key}); }
+
+ private:
+  RunnerThread& runner_;
+  const StepPlan& plan_;
+};
+
+std::vector<SequenceKey> RunnerThread::TakeDrops(StepId running) {
+  std::vector<StepDrop> drops;
+  {
+    MutexLock lock(&drops_mutex_);
+    drops.swap(drops_);
+  }
+  std::vector<SequenceKey> unwanted;
+  for (const StepDrop& drop : drops) {
+    if (drop.step == running) unwanted.push_back(drop.key);
+    if (drop.step > running) {
+      left_.push_back(drop);
+      post_(SequenceDropped{drop.step, drop.key});
+    }
+  }
+  return unwanted;
+}
+
+void RunnerThread::Run(StepPlan plan) {
   const Instant began = clock_.Now();
-  StepDone done = executor_.Execute(plan, [&](uint32_t layer) {
-    StampProgress();
-    if (plan.report_layers) post_(LayerDone{plan.id, layer});
+  std::erase_if(plan.sequences, [&](const StepSequence& sequence) {
+    return absl::c_any_of(left_, [&](const StepDrop& drop) {
+      return drop.step == plan.id && drop.key == sequence.key;
+    });
   });
+  std::erase_if(left_, [&](const StepDrop& drop) { return drop.step <= plan.id; });
+  StepDone done;
+  if (!plan.sequences.empty()) {
+    Watcher watcher(this, &plan);
+    done = executor_.Execute(plan, &watcher);
+  }
   done.step = plan.id;
   done.computing = clock_.Now() - began;
   StampProgress();

@@ -171,26 +171,29 @@ absl::Status Transformer::CheckBatch(const ForwardBatch& batch) const {
   return absl::OkStatus();
 }
 
-absl::Status Transformer::Forward(const ForwardBatch& batch, LayerSink on_layer,
-                                  LogitsSink on_logits) {
+absl::Status Transformer::Forward(ForwardBatch batch, LayerSink on_layer, LogitsSink on_logits,
+                                  UnwantedSource unwanted) {
   RETURN_IF_ERROR(CheckBatch(batch));
-  const int rows = batch.num_rows();
   const int hidden = config_.hidden_size;
-  float* const residual = activations_.residual->data();
-  float* const normed = activations_.normed->data();
   float* const q = activations_.q->data();
   float* const k = activations_.k->data();
   float* const v = activations_.v->data();
   float* const attended = activations_.attended->data();
 
-  backend_.BeginStep({.row_sequence = batch.row_sequence,
-                      .row_position = batch.row_position,
-                      .blocks = batch.blocks,
-                      .table_begin = batch.table_begin});
-  backend_.EmbedRows(*embedding_, batch.tokens, residual);
+  BeginStep(batch);
+  backend_.EmbedRows(*embedding_, batch.tokens, activations_.residual->data());
   for (int l = 0; l < config_.num_layers; ++l) {
+    if (l > 0) {
+      if (const std::vector<int32_t> dropped = unwanted(); !dropped.empty()) {
+        DropSequences(dropped, &batch);
+        if (batch.num_rows() == 0) break;
+      }
+    }
     const Layer& layer = layers_[l];
     const bool last = l + 1 == config_.num_layers;
+    const int rows = batch.num_rows();
+    float* const residual = activations_.residual->data();
+    float* const normed = activations_.normed->data();
     backend_.RmsNorm(residual, layer.attention_norm->data(), rows, hidden, config_.rms_norm_eps,
                      normed);
     backend_.MatMul(normed, rows, {{layer.q.get(), q}, {layer.k.get(), k}, {layer.v.get(), v}});
@@ -211,6 +214,21 @@ absl::Status Transformer::Forward(const ForwardBatch& batch, LayerSink on_layer,
   }
   backend_.Synchronize();
   return absl::OkStatus();
+}
+
+void Transformer::BeginStep(const ForwardBatch& batch) {
+  backend_.BeginStep({.row_sequence = batch.row_sequence,
+                      .row_position = batch.row_position,
+                      .blocks = batch.blocks,
+                      .table_begin = batch.table_begin});
+}
+
+void Transformer::DropSequences(absl::Span<const int32_t> sequences, ForwardBatch* batch) {
+  const std::vector<int32_t> kept = batch->DropSequences(sequences);
+  backend_.GatherRows(activations_.residual->data(), config_.hidden_size, kept,
+                      activations_.normed->data());
+  std::swap(activations_.residual, activations_.normed);
+  BeginStep(*batch);
 }
 
 void Transformer::FinishLayer(const Layer& layer, const float* attended, int rows,

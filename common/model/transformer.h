@@ -25,6 +25,8 @@ namespace tandem {
 
 // KV of `layer` of every row has been given to the backend.
 using LayerSink = absl::FunctionRef<void(int layer)>;
+// Asked between two layers: which sequences of the batch (by their index) to compute no further.
+using UnwantedSource = absl::FunctionRef<std::vector<int32_t>()>;
 // Logits of logit_rows[first ..], one vocabulary after the other; the memory is reused after the
 // call.
 using LogitsSink = absl::FunctionRef<void(int first, absl::Span<const float> logits)>;
@@ -45,10 +47,13 @@ class Transformer {
   // Computes KV for every row of the batch, and logits for `logit_rows` alone: without any, the LM
   // head and the end of the last layer are not computed at all. `on_layer` hears of the layers in
   // order, as soon as their KV is on its way; it calls WaitForKv before anyone else may read it.
-  // `on_logits` hears of all logit rows, in order, a few at a time. Returns INVALID_ARGUMENT when a
-  // token is outside the vocabulary; nothing was computed then. REQUIRES: 0 < batch.num_rows() <=
-  // max_batch_tokens(); block ids exist in the cache.
-  absl::Status Forward(const ForwardBatch& batch, LayerSink on_layer, LogitsSink on_logits);
+  // Rows of sequences that `unwanted` names are left out of the layers after, and of the logit
+  // rows; when none is left the pass ends. `on_logits` hears of all logit rows, in order, a few at
+  // a time. Returns INVALID_ARGUMENT when a token is outside the vocabulary; nothing was computed
+  // then. REQUIRES: 0 < batch.num_rows() <= max_batch_tokens(); block ids exist in the cache.
+  absl::Status Forward(
+      ForwardBatch batch, LayerSink on_layer, LogitsSink on_logits,
+      UnwantedSource unwanted = [] { return std::vector<int32_t>(); });
 
   // Returns when the KV given to the backend so far can be read by the host.
   void WaitForKv() { backend_.Synchronize(); }
@@ -76,6 +81,9 @@ class Transformer {
   Transformer(const ModelConfig& config, Backend* backend, int max_batch_tokens);
   void AllocateActivations();
   absl::Status CheckBatch(const ForwardBatch& batch) const;
+  void BeginStep(const ForwardBatch& batch);
+  // Leaves the rows of these sequences out of the batch and of the residuals.
+  void DropSequences(absl::Span<const int32_t> sequences, ForwardBatch* batch);
   // The half of a layer after attention; `attended` and `residual` hold `rows` rows.
   void FinishLayer(const Layer& layer, const float* attended, int rows, float* residual);
   void ComputeLogits(int rows, LogitsSink on_logits);

@@ -1,11 +1,13 @@
 #include "common/model/transformer_executor.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/model/sampler.h"
 
@@ -18,6 +20,13 @@ struct Draw {
   absl::Status status;
   SampledToken sampled;
 };
+
+int32_t IndexOf(const StepPlan& plan, SequenceKey key) {
+  const auto found = std::find_if(plan.sequences.begin(), plan.sequences.end(),
+                                  [key](const StepSequence& s) { return s.key == key; });
+  TANDEM_CHECK_MSG(found != plan.sequences.end(), "an unwanted sequence is not of this step");
+  return static_cast<int32_t>(found - plan.sequences.begin());
+}
 
 void DrawToken(absl::Span<const float> logits, Draw& draw) {
   const SampleRequest& request = *draw.sequence->sample;
@@ -33,8 +42,7 @@ void DrawToken(absl::Span<const float> logits, Draw& draw) {
 
 }  // namespace
 
-StepDone TransformerExecutor::Execute(const StepPlan& plan,
-                                      absl::FunctionRef<void(uint32_t layer)> on_layer) {
+StepDone TransformerExecutor::Execute(const StepPlan& plan, StepWatcher* watcher) {
   ForwardBatch batch;
   std::vector<Draw> draws;
   for (const StepSequence& sequence : plan.sequences) {
@@ -51,12 +59,24 @@ StepDone TransformerExecutor::Execute(const StepPlan& plan,
       batch,
       [&](int layer) {
         if (plan.report_layers) transformer_.WaitForKv();
-        on_layer(layer);
+        watcher->OnLayer(layer);
       },
       [&](int first, absl::Span<const float> logits) {
         parallel_.Run(static_cast<int>(logits.size() / vocabulary), [&](int task, int) {
           DrawToken(logits.subspan(task * vocabulary, vocabulary), draws[first + task]);
         });
+      },
+      [&] {
+        std::vector<int32_t> dropped;
+        const std::vector<SequenceKey> unwanted = watcher->Unwanted();
+        if (unwanted.empty()) return dropped;
+        transformer_.WaitForKv();
+        for (const SequenceKey key : unwanted) {
+          dropped.push_back(IndexOf(plan, key));
+          std::erase_if(draws, [key](const Draw& draw) { return draw.sequence->key == key; });
+          watcher->OnDropped(key);
+        }
+        return dropped;
       });
   for (Draw& draw : draws) {
     if (done.status.ok()) done.status = draw.status;

@@ -16,7 +16,7 @@ class TransformerExecutor final : public StepExecutor {
 
   // REQUIRES: the plan has at most transformer->max_batch_tokens() tokens, and its block tables
   // cover them.
-  StepDone Execute(const StepPlan& plan, absl::FunctionRef<void(uint32_t layer)> on_layer) override;
+  StepDone Execute(const StepPlan& plan, StepWatcher* watcher) override;
 
  private:
   Transformer& transformer_;

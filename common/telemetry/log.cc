@@ -1,5 +1,7 @@
 #include "common/telemetry/log.h"
 
+#include <poll.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/base/mutex.h"
 
 namespace tandem {
 namespace {
@@ -22,6 +25,7 @@ constexpr char kLevelLetters[] = "EWID";
 
 std::atomic<Level> g_level{Level::kInfo};
 char g_role[kMaxRoleBytes + 1] = "-";
+Mutex g_write_mutex;
 
 // The length of the valid UTF-8 character at the start of `text`, or 0.
 size_t Utf8CharacterLength(std::string_view text, uint32_t* code_point) {
@@ -144,6 +148,7 @@ void StartLog(Level level, std::string_view role) {
   std::memcpy(g_role, role.data(), size);
   g_role[size] = '\0';
   g_level.store(level, std::memory_order_release);
+  signal(SIGPIPE, SIG_IGN);  // the reader of the log may leave
 }
 
 bool LogEnabled(Level level) { return level <= g_level.load(std::memory_order_acquire); }
@@ -183,7 +188,11 @@ void Log(Level level, std::string_view event, absl::Span<const LogField> fields)
   clock_gettime(CLOCK_REALTIME, &now);
   const std::string line = FormatLogLine(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec, level,
                                          g_role, event, fields);
-  // A lost line (stderr closed or full) must not hurt the process.
+  // A lost line (stderr closed or full) must not hurt the process. A pipe that poll finds writable
+  // takes a whole line; the lock keeps another thread from filling it in between.
+  const MutexLock lock(&g_write_mutex);
+  pollfd out{STDERR_FILENO, POLLOUT, 0};
+  if (poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return;
   ssize_t written;
   do {
     written = write(STDERR_FILENO, line.data(), line.size());

@@ -10,7 +10,7 @@
 // Use the key "request" for the client-visible request id. State and rates are metrics, not logs.
 // Thread-safe: each line leaves in one write() of at most kMaxLogLineBytes (longer ones are cut, at
 // the end or inside a value, and end in "..."), so lines of several processes on one pipe do not
-// mix.
+// mix. It does not wait: a line for which a pipe has no room is lost.
 #pragma once
 
 #include <concepts>
@@ -69,8 +69,8 @@ struct LogField {
   LogValue value;
 };
 
-// Sets level and role ("router", "prefill", "decode") for the rest of the process. Called once by
-// main before threads start; without it the level is info and the role "-".
+// Sets level and role ("router", "prefill", "decode") for the rest of the process, and ignores
+// SIGPIPE. Called once by main before threads start; without it the level is info and the role "-".
 void StartLog(Level level, std::string_view role);
 
 // For fields that are dear to compute; Log itself returns at once when the level is off.

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/base/crc32c.h"
+#include "common/base/protection.h"
+#include "common/transfer/block_checksum.h"
 
 namespace tandem {
 
@@ -16,6 +17,7 @@ void LandingTable::Open(const OpenLanding& landing) {
   for (const BlockId block : landing.blocks) TANDEM_CHECK(block.value() < memory_.num_blocks);
   Landing entry;
   entry.peer = landing.peer;
+  entry.nonce = landing.nonce;
   entry.first_block = landing.first_block;
   entry.blocks = landing.blocks;
   entry.cells.assign(landing.blocks.size() * memory_.num_layers, Cell::kEmpty);
@@ -31,7 +33,7 @@ void LandingTable::Close(GrantId grant) {
     it->second.held.clear();
     return;
   }
-  if (it != landings_.end()) landings_.erase(it);
+  if (it != landings_.end()) Forget(it);
   events_->emplace_back(Quiesced{grant});
 }
 
@@ -44,10 +46,13 @@ void LandingTable::RefusePeer(Incarnation peer) {
 std::optional<Placement> LandingTable::Place(Incarnation peer, const SegmentHeader& header,
                                              size_t length) {
   const auto it = landings_.find(header.grant);
-  if (it == landings_.end() || it->second.refusing) return Refuse(SegmentRefusal::kUnknownGrant);
+  if (it == landings_.end()) return Refuse(SegmentRefusal::kUnknownGrant);
   Landing& landing = it->second;
   const SegmentId& segment = header.segment;
-  if (landing.peer != peer) return Refuse(SegmentRefusal::kWrongPeer);
+  if (Enabled(Protection::kGenerationCheck)) {
+    if (landing.refusing) return Refuse(SegmentRefusal::kUnknownGrant);
+    if (landing.peer != peer) return Refuse(SegmentRefusal::kWrongPeer);
+  }
   if (!Fits(landing, segment)) return Refuse(SegmentRefusal::kOutOfRange);
   for (uint32_t i = 0; i < segment.num_blocks; ++i) {
     const Cell cell = CellAt(landing, segment.layer, segment.first_block + i);
@@ -99,13 +104,16 @@ void LandingTable::Received(SegmentToken token, bool ok) {
   }
   if (landing.closed) {  // nobody will read these blocks
     if (landing.posted_segments > 0) return;
-    landings_.erase(it);
+    Forget(it);
     events_->emplace_back(Quiesced{posted.grant});
     return;
   }
   for (uint32_t i = 0; i < posted.segment.num_blocks; ++i) {
     const auto block = posted.memory.subspan(i * memory_.block_bytes, memory_.block_bytes);
-    const bool good = ok && Crc32c(block) == posted.block_crc32c[i];
+    const bool intact = !Enabled(Protection::kChecksum) ||
+                        BlockChecksum(landing.nonce, posted.segment, posted.segment.first_block + i,
+                                      block) == posted.block_crc32c[i];
+    const bool good = ok && intact;
     if (ok && !good) ++counters_->checksum_failures;
     CellAt(landing, posted.segment.layer, posted.segment.first_block + i) =
         good ? Cell::kGood : Cell::kBad;
@@ -136,6 +144,10 @@ void LandingTable::HandleCommit(Incarnation peer, Commit commit) {
   }
   landing.held.push_back(std::move(commit));
   SettleCommits(landing.held.back().grant, landing);
+}
+
+void LandingTable::Forget(Landings::iterator landing) {
+  if (Enabled(Protection::kGenerationCheck)) landings_.erase(landing);
 }
 
 LandingTable::Cell& LandingTable::CellAt(Landing& landing, uint32_t layer, uint32_t block) const {

@@ -60,6 +60,7 @@ class LandingTable {
 
   struct Landing {
     Incarnation peer;
+    Nonce nonce;  // part of its blocks' checksums
     uint32_t first_block = 0;
     std::vector<BlockId> blocks;
     std::vector<Cell> cells;  // [block][layer]
@@ -77,6 +78,9 @@ class LandingTable {
     absl::Span<std::byte> memory;
   };
 
+  using Landings = absl::flat_hash_map<GrantId, Landing>;
+
+  void Forget(Landings::iterator landing);
   Cell& CellAt(Landing& landing, uint32_t layer, uint32_t block) const;
   bool Fits(const Landing& landing, const SegmentId& segment) const;
   bool SideBySide(const Landing& landing, const SegmentId& segment) const;
@@ -91,7 +95,7 @@ class LandingTable {
   const KvMemory memory_;
   std::vector<TransferEvent>* const events_;
   TransferCounters* const counters_;
-  absl::flat_hash_map<GrantId, Landing> landings_;
+  Landings landings_;
   absl::flat_hash_map<SegmentToken, Posted> posted_;
   uint64_t last_token_ = 0;
 };

@@ -5,9 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
-#include "common/base/crc32c.h"
+#include "common/base/deadline.h"
 #include "common/base/status_macros.h"
 #include "common/protocol/peer_wire.h"
+#include "common/transfer/block_checksum.h"
 
 namespace tandem {
 
@@ -54,7 +55,7 @@ void TransferEngine::Do(const ConnectPeer& command) {
   Link& link = links_[*conn];
   link.peer = command.peer;
   link.outgoing = true;
-  link.deadline = now_ + options_.connect_deadline;
+  link.deadline = DeadlineAfter(now_, options_.connect_deadline);
 }
 
 void TransferEngine::Do(const SendPeerMessage& command) {
@@ -137,7 +138,7 @@ void TransferEngine::RefuseGreeting(ConnId conn, const absl::Status& why) {
   if (!transport_->SendControl(conn, ack).ok()) return transport_->Close(conn);
   Link& link = links_[conn];
   link.state = Link::State::kRefused;
-  link.deadline = now_ + options_.connect_deadline;
+  link.deadline = DeadlineAfter(now_, options_.connect_deadline);
 }
 
 void TransferEngine::HandleAck(ConnId conn, const PeerHelloAck& ack) {
@@ -249,7 +250,8 @@ absl::Status TransferEngine::StartPush(Peer& peer, const PushSegment& push) {
   header.block_crc32c.reserve(push.segment.num_blocks);
   for (uint32_t i = 0; i < push.segment.num_blocks; ++i) {
     header.block_crc32c.push_back(
-        Crc32c(source.subspan(i * memory_.block_bytes, memory_.block_bytes)));
+        BlockChecksum(push.nonce, push.segment, push.segment.first_block + i,
+                      source.subspan(i * memory_.block_bytes, memory_.block_bytes)));
   }
   TANDEM_CHECK_MSG(!sends_.contains(push.push), "a push id is used once");
   return transport_->SendSegment(peer.send_link, EncodeSegmentHeader(header), source,
@@ -355,7 +357,8 @@ void TransferEngine::EndPeer(Incarnation id, absl::string_view reason) {
 }
 
 Instant TransferEngine::StallDeadline(const Peer& peer) const {
-  return peer.posted == 0 ? kNever : peer.last_progress + options_.no_progress_limit;
+  if (peer.posted == 0) return kNever;
+  return DeadlineAfter(peer.last_progress, options_.no_progress_limit);
 }
 
 Instant TransferEngine::NextDeadline() const {

@@ -33,6 +33,10 @@ absl::StatusOr<uint32_t> ChooseBlocks(const WorkerConfig& config, const ModelCon
   if (config.kv_blocks > 0) return config.kv_blocks;
   const uint64_t per_block = BytesPerBlock(model, element);
   uint64_t bytes = config.kv_memory_bytes;
+  if (bytes > 0 && bytes < per_block) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kv-memory is less than one block of ", per_block, " bytes"));
+  }
   if (bytes == 0) {
     ASSIGN_OR_RETURN(const MemoryAvailable available, ReadMemoryAvailable());
     bytes = std::min(kDefaultKvLimit, available.bytes / kDefaultKvShare);
@@ -64,8 +68,11 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
   ASSIGN_OR_RETURN(const std::unique_ptr<ModelFile> file, ModelFile::Open(config.model));
   const ModelConfig& shape = file->config();
   const uint32_t trained = static_cast<uint32_t>(shape.context_length);
-  const uint32_t max_model_len =
-      config.max_model_len == 0 ? trained : std::min(config.max_model_len, trained);
+  if (config.max_model_len > trained) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len is ", config.max_model_len,
+                                                   ", and the model takes ", trained, " tokens"));
+  }
+  const uint32_t max_model_len = config.max_model_len == 0 ? trained : config.max_model_len;
   const KvElement element =
       config.kv_type == KvTypeChoice::kF32 ? KvElement::kF32 : KvElement::kF16;
   ASSIGN_OR_RETURN(const uint32_t num_blocks, ChooseBlocks(config, shape, element, max_model_len));

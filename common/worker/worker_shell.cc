@@ -115,6 +115,7 @@ void WorkerShell::CarryOut(WorkerEffects effects) {
     observer_.on_submitted(plan);
     runner_->Submit(std::move(plan));
   }
+  for (const StepDrop& drop : effects.drops) runner_->Drop(drop);
   for (TransferCommand& command : effects.transfers) {
     // All of it follows from admitted work, so its number is bounded and none of it may be refused.
     transfer_->SubmitReserved(std::move(command));

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 
 namespace tandem {
 
@@ -35,6 +36,7 @@ void DecodeCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects) 
   } else if (auto* transfer = std::get_if<TransferEvent>(&event)) {
     OnTransferEvent(std::move(*transfer), now, effects);
   } else if (auto* runner = std::get_if<RunnerEvent>(&event)) {
+    if (auto* dropped = std::get_if<SequenceDropped>(runner)) OnSequenceDropped(*dropped);
     if (auto* done = std::get_if<StepDone>(runner)) OnStepDone(*done, now, effects);
   } else {
     draining_ = true;
@@ -112,7 +114,7 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
               .offer = std::nullopt,
               .landing = std::nullopt,
               .arrived = now,
-              .expires = now + generate.remaining,
+              .expires = DeadlineAfter(now, generate.remaining),
               .timings = {}});
   Request& request = *added;
   requests_[key] = std::move(added);
@@ -210,6 +212,7 @@ void DecodeCore::EndRequest(Request& request, WorkerEffects* effects) {
     Revoke(request, request.lease.nonce(), "the request ended", effects);
   }
   by_name_.erase({request.session, request.request});
+  if (request.in_step) effects->drops.push_back({step_->id, request.key});
   ForgetIfUnused(request);
 }
 

@@ -114,6 +114,7 @@ class DecodeCore final : public WorkerCore {
   void OnOffer(Incarnation peer, const Offer& offer, Instant now, WorkerEffects* effects);
   void OnChunkVerified(const ChunkVerified& chunk, Instant now, WorkerEffects* effects);
   void GrantOffers(Instant now, WorkerEffects* effects);
+  uint32_t GrowthBefore(const Request& request) const;
   bool TryGrant(Request& request, Instant now, WorkerEffects* effects);
   // The remote filler ended without filling: revokes it and tells the router.
   void LoseFill(Request& request, absl::string_view reason, Instant now, WorkerEffects* effects);
@@ -126,6 +127,7 @@ class DecodeCore final : public WorkerCore {
   void CloseLandingOf(Request& request, WorkerEffects* effects);
 
   // stepping.cc: what the runner does.
+  void OnSequenceDropped(const SequenceDropped& dropped);
   void OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects);
   void OnSampled(Request& request, const SampledToken& sampled, Instant now,
                  WorkerEffects* effects);

@@ -4,6 +4,27 @@
 //   booked ─▶ waiting for its filler ─▶ landed or filling itself ─▶ decoding ─▶ ended ─▶ gone
 //                 (lease REMOTE or NONE)        (lease SELF)
 //
+// What a message does, by the state it meets (tests/decode_worker/core/message_table_test.cc tries
+// every cell). States: U booked without a filler, A assigned to a prefill worker, O its offer waits
+// for room, G granted, S filling itself (and decoding). "stale": counted, without effect; "lost":
+// FillLost to the router, then U, or S after the last attempt. Leaving O tells the prefill worker
+// Revoke; leaving G also puts what has not landed into quarantine.
+//
+//                          none     U        A        O        G            S
+//   Generate, epoch known  booked   Refused  Refused  Refused  Refused      Refused
+//   Generate, newer epoch  booked   booked anew, the old one is cancelled
+//   Assign, newer attempt  stale    A        A        A        A            FillLost: superseded
+//   Assign, known attempt  stale    stale    stale    stale    stale        FillLost: superseded
+//   Assign to itself       stale    S        S        S        S            -
+//   Cancel, session ends   -        ended    ended    ended    ended        ended
+//   Offer, right nonce     refused  refused  O or G   -        Grant again  refused
+//   Offer, other nonce or peer or life: refused and stale in every state
+//   chunk verified         stale    stale    stale    stale    lands        stale
+//   chunk rejected         stale    stale    stale    stale    lost         stale
+//   Abandon                stale    stale    lost     lost     lost         stale
+//   peer down              -        -        lost     lost     lost         -
+//   lease expires          -        S        S        (stands) S            -
+//
 // An ended request is unschedulable at once; its blocks are freed when no step uses them any more.
 #pragma once
 
@@ -60,6 +81,9 @@ struct DecodeRequest {
   uint32_t remote_blocks() const { return SharableBlocks(sequence.tokens().size()); }
   // Everything that can be filled by others is there, or this worker fills the rest.
   bool schedulable() const { return lease.state() == FillState::kSelf && !ended && !in_step; }
+  // Its blocks may be taken for an older sequence, also while it waits for its filler. A landing is
+  // left alone: it ends by itself.
+  bool preemptible() const { return !ended && !in_step && !landing && !sequence.blocks().empty(); }
 };
 
 }  // namespace tandem

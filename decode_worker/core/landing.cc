@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/protection.h"
 #include "decode_worker/core/decode_core.h"
 
 namespace tandem {
@@ -84,6 +85,19 @@ void DecodeCore::GrantOffers(Instant now, WorkerEffects* effects) {
   }
 }
 
+// Running sequences grow by a block each before a landing of `request` ends: that room is left to
+// them, but nobody is put before the oldest.
+uint32_t DecodeCore::GrowthBefore(const Request& request) const {
+  uint32_t running = 0;
+  bool oldest = true;
+  for (const auto& [key, other] : requests_) {
+    if (other->ended || other.get() == &request) continue;
+    oldest &= key > request.key;
+    running += other->lease.state() == FillState::kSelf;
+  }
+  return oldest ? 0 : running;
+}
+
 bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects) {
   // A takeover that was undone may have left committed blocks; they count as hits.
   if (request.sequence.blocks().empty()) {
@@ -102,10 +116,7 @@ bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects)
     request.lease.Filled();
     return true;
   }
-  // Running sequences grow by a block each before this landing ends: leave them room.
-  const uint32_t growth = static_cast<uint32_t>(requests_.size());
-  auto landing = cache_->pool().available() >= missing + growth ||
-                         cache_->pool().available() == cache_->pool().num_blocks() - first
+  auto landing = cache_->pool().available() >= missing + GrowthBefore(request)
                      ? cache_->AcquireLanding(missing)
                      : absl::ResourceExhaustedError("no room beside growth");
   if (!landing.ok()) {
@@ -113,8 +124,11 @@ bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects)
     return false;
   }
   grant.run_lengths = RunLengths(landing->ids());
-  effects->transfers.push_back(OpenLanding{
-      grant.grant, request.offer->peer, first, {landing->ids().begin(), landing->ids().end()}});
+  effects->transfers.push_back(OpenLanding{grant.grant,
+                                           request.offer->peer,
+                                           first,
+                                           {landing->ids().begin(), landing->ids().end()},
+                                           grant.nonce});
   effects->transfers.push_back(SendPeerMessage{request.offer->peer, grant});
   effects->notes.push_back({"granted",
                             request.trace_id,
@@ -197,13 +211,19 @@ void DecodeCore::Revoke(Request& request, const Nonce& nonce, absl::string_view 
         SendPeerMessage{*peer, tandem::Revoke{nonce, std::string(reason)}});
   }
   request.offer.reset();
-  if (request.landing) CloseLandingOf(request, effects);
+  if (!request.landing) return;
+  CloseLandingOf(request, effects);
+  request.sequence.DropWaiting();
 }
 
 void DecodeCore::CloseLandingOf(Request& request, WorkerEffects* effects) {
   const GrantId grant = request.landing->grant.grant;
   QuarantineLease rest = std::move(request.landing->lease).Quarantine();
-  if (!rest.empty()) quarantine_[grant] = std::move(rest);
+  if (!Enabled(Protection::kQuarantine)) {
+    cache_->EndQuarantine(std::move(rest));
+  } else if (!rest.empty()) {
+    quarantine_[grant] = std::move(rest);
+  }
   by_grant_.erase(grant);
   request.landing.reset();
   effects->transfers.push_back(CloseLanding{grant});

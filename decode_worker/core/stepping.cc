@@ -73,7 +73,7 @@ bool DecodeCore::EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* 
   while (!request.sequence.Grow(tokens).ok()) {
     Request* victim = nullptr;
     for (auto it = requests_.rbegin(); it != requests_.rend() && it->first > request.key; ++it) {
-      if (it->second->schedulable() && !it->second->sequence.blocks().empty()) {
+      if (it->second->preemptible()) {
         victim = it->second.get();
         break;
       }
@@ -95,6 +95,16 @@ void DecodeCore::PreemptRequest(Request& victim, WorkerEffects* effects) {
   effects->notes.push_back(
       {"preempted", victim.trace_id, {{"landed", absl::StrCat(victim.sequence.landed())}}});
   victim.sequence.Preempt().Clear();  // no step is in flight while the next one is planned
+}
+
+void DecodeCore::OnSequenceDropped(const SequenceDropped& dropped) {
+  TANDEM_CHECK_MSG(step_ && step_->id == dropped.step, "a sequence left a step that is over");
+  const size_t left =
+      std::erase_if(step_->parts, [&](const PlannedPart& part) { return part.key == dropped.key; });
+  Request& request = *Find(dropped.key);
+  TANDEM_CHECK(left == 1 && request.ended);
+  request.in_step = false;
+  ForgetIfUnused(request);
 }
 
 void DecodeCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects) {

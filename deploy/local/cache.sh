@@ -9,3 +9,6 @@ TANDEM_DEFAULT_MODEL=$TANDEM_CACHE/SmolLM2-135M-Instruct.Q4_1.gguf
 # The programs take every exported TANDEM_ variable for a setting of theirs; these are the scripts' own.
 export -n TANDEM_CACHE TANDEM_UCX_VERSION TANDEM_UCX TANDEM_MODEL_PACKAGE TANDEM_MODEL_MEMBER TANDEM_MODEL_SHA256 \
   TANDEM_DEFAULT_MODEL
+
+# script PATH ARGS...: runs another script of the repository ($root), with the same cache.
+script() { TANDEM_CACHE=$TANDEM_CACHE "$root/$1" "${@:2}"; }

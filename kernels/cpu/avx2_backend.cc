@@ -159,17 +159,21 @@ class Avx2Backend final : public Backend {
   void Quantize(const float* x, int rows, int64_t cols) {
     const int blocks = static_cast<int>(cols / 32);
     const int64_t all_blocks = int64_t{rows} * blocks;
-    if (static_cast<int64_t>(scales_.size()) < 2 * all_blocks) {
-      quants_.resize(all_blocks * 32);
+    if (static_cast<int64_t>(refined_.size()) < all_blocks) {
+      quants_.resize(2 * all_blocks * 32);
       scales_.resize(2 * all_blocks);
+      refined_.resize(all_blocks);
     }
-    quantized_.q = quants_.data();
-    quantized_.scale = scales_.data();
-    quantized_.sum = scales_.data() + all_blocks;
-    quantized_.blocks = blocks;
-    ForRange(all_blocks, 32, [&](int64_t begin, int64_t end) {
-      avx2::QuantizeRow(x + begin * 32, static_cast<int>(end - begin), quantized_.q + begin * 32,
-                        quantized_.scale + begin, quantized_.sum + begin);
+    quantized_ = {.q = quants_.data(),
+                  .rest = quants_.data() + all_blocks * 32,
+                  .refined = refined_.data(),
+                  .scale = scales_.data(),
+                  .sum = scales_.data() + all_blocks,
+                  .blocks = blocks};
+    ForRange(rows, cols, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        avx2::QuantizeRow(x + r * cols, static_cast<int>(r), quantized_);
+      }
     });
   }
 
@@ -239,8 +243,9 @@ class Avx2Backend final : public Backend {
   StepState step_;
   TiledAttention attention_;
   // The prepared input of the current MatMul; grows to the largest seen.
-  std::vector<int8_t> quants_;
-  std::vector<float> scales_;  // scales, then sums
+  std::vector<int8_t> quants_;  // first terms, then second ones
+  std::vector<float> scales_;   // scales, then sums
+  std::vector<uint8_t> refined_;
   avx2::QuantizedRows quantized_;
 };
 

@@ -21,31 +21,74 @@ float AbsMax(const float* x) {
 
 // Below this a block counts as zero, so that 127 / max stays finite.
 constexpr float kSmallestMax = 1e-30f;
+// A block is refined when its largest value is this many times the mean of those of the row's
+// blocks. On the default model that takes in 8 % of the blocks and halves the error of the logits;
+// 1.5 would take in 14 % for a sixth less error, 3 only 3 % for a fifth more.
+constexpr float kRefineAbove = 2.0f;
+
+int32_t Sum(__m256i v) {
+  __m128i half = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  half = _mm_hadd_epi32(half, half);
+  half = _mm_hadd_epi32(half, half);
+  return _mm_cvtsi128_si32(half);
+}
+
+int32_t SumAll(const __m256i* v) {
+  return Sum(_mm256_add_epi32(_mm256_add_epi32(v[0], v[1]), _mm256_add_epi32(v[2], v[3])));
+}
+
+void StoreBytes(const __m256i* v, int8_t* out) {
+  // packs interleaves the two 128-bit halves; this puts the eight groups of four back in order.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i bytes =
+      _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
+}
+
+// Quantizes one block whose largest magnitude is max; `rest` is written as zeros unless `refine`.
+// Returns the sum of q + rest / 128.
+float QuantizeBlock(const float* x, float inverse_scale, bool refine, int8_t* q, int8_t* rest) {
+  const __m256 inverse = _mm256_set1_ps(inverse_scale);
+  __m256 scaled[4];
+  __m256i v[4];
+  for (int i = 0; i < 4; ++i) {
+    scaled[i] = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse);
+    v[i] = _mm256_cvtps_epi32(scaled[i]);
+  }
+  StoreBytes(v, q);
+  const int32_t whole = SumAll(v);
+  if (!refine) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rest), _mm256_setzero_si256());
+    return static_cast<float>(whole);
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m256 left = _mm256_sub_ps(scaled[i], _mm256_cvtepi32_ps(v[i]));
+    v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(left, _mm256_set1_ps(128.0f)));
+  }
+  StoreBytes(v, rest);
+  return static_cast<float>(128 * whole + SumAll(v)) * 0x1p-7f;
+}
 
 }  // namespace
 
-void QuantizeRow(const float* x, int blocks, int8_t* q, float* scale, float* sum) {
-  // packs interleaves the two 128-bit halves; this puts the eight groups of four back in order.
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  for (int b = 0; b < blocks; ++b, x += 32, q += 32) {
-    const float max = AbsMax(x);
-    const bool zero = max < kSmallestMax;
-    const float d = zero ? 0.0f : max / 127.0f;
-    const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / max);
-    __m256i v[4];
-    for (int i = 0; i < 4; ++i) {
-      v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
-    }
-    const __m256i total =
-        _mm256_add_epi32(_mm256_add_epi32(v[0], v[1]), _mm256_add_epi32(v[2], v[3]));
-    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
-    half = _mm_hadd_epi32(half, half);
-    half = _mm_hadd_epi32(half, half);
-    const __m256i bytes =
-        _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_permutevar8x32_epi32(bytes, order));
-    scale[b] = d;
-    sum[b] = d * static_cast<float>(_mm_cvtsi128_si32(half));
+void QuantizeRow(const float* in, int row, const QuantizedRows& x) {
+  const int64_t first = int64_t{row} * x.blocks;
+  float* max = x.scale + first;
+  float total = 0;
+  for (int b = 0; b < x.blocks; ++b) {
+    max[b] = AbsMax(in + 32 * b);
+    total += max[b];
+  }
+  const float limit = kRefineAbove * total / static_cast<float>(x.blocks);
+  for (int b = 0; b < x.blocks; ++b, in += 32) {
+    const bool zero = max[b] < kSmallestMax;
+    const bool refine = !zero && max[b] > limit;
+    const float inverse = zero ? 0.0f : 127.0f / max[b];
+    const float d = zero ? 0.0f : max[b] / 127.0f;
+    const int64_t at = first + b;
+    x.refined[at] = refine;
+    x.scale[at] = d;
+    x.sum[at] = d * QuantizeBlock(in, inverse, refine, x.q + 32 * at, x.rest + 32 * at);
   }
 }
 

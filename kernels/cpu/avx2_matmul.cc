@@ -35,42 +35,74 @@ __m256i BroadcastFour(const int8_t* p) {
 void KeepSum(__m256i& sum) { asm("" : "+x"(sum)); }
 
 template <int kRows>
+bool AnyRefined(const uint8_t* refined, int stride) {
+  uint8_t any = 0;
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) any |= refined[r * stride];
+  return any != 0;
+}
+
+// The dot products with both terms of the rows. Exact, like the plain ones: they are whole 128ths
+// below 2^24.
+inline __m256 AddRest(__m256i dot, __m256i rest) {
+  const __m256i total = _mm256_add_epi32(_mm256_slli_epi32(dot, 7), rest);
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(total), _mm256_set1_ps(0x1p-7f));
+}
+
+// dot[r] = products of one block with 32 int8 values of each row, as 8 sums of 32 bits.
+template <int kRows>
+inline void DotNibbles(const std::byte* block, const int8_t* q, int64_t cols, __m256i* dot) {
+  const __m256i low = _mm256_set1_epi8(15);
+  // 16-bit sums hold a whole block: at most 8 * 2 * 15 * 127 = 30480.
+  for (int r = 0; r < kRows; ++r) dot[r] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const __m256i packed = _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 32 * v));
+    const __m256i first = _mm256_and_si256(packed, low);
+    const __m256i second = _mm256_and_si256(_mm256_srli_epi16(packed, 4), low);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const int8_t* a = q + r * cols + 4 * v;
+      dot[r] = _mm256_add_epi16(dot[r], _mm256_maddubs_epi16(first, BroadcastFour(a)));
+      KeepSum(dot[r]);
+      dot[r] = _mm256_add_epi16(dot[r], _mm256_maddubs_epi16(second, BroadcastFour(a + 16)));
+      KeepSum(dot[r]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) dot[r] = _mm256_madd_epi16(dot[r], _mm256_set1_epi16(1));
+}
+
+template <int kRows>
 void NibbleTile(const std::byte* block, const QuantizedRows& x, int row,
                 const GroupOutput& output) {
   const int64_t cols = int64_t{x.blocks} * 32;
+  const int64_t first_block = int64_t{row} * x.blocks;
   const int8_t* q = x.q + row * cols;
-  const float* scale = x.scale + int64_t{row} * x.blocks;
-  const float* sum = x.sum + int64_t{row} * x.blocks;
-  const __m256i low = _mm256_set1_epi8(15);
-  const __m256i ones = _mm256_set1_epi16(1);
+  const int8_t* rest = x.rest + row * cols;
+  const uint8_t* refined = x.refined + first_block;
+  const float* scale = x.scale + first_block;
+  const float* sum = x.sum + first_block;
   __m256 result[kRows];
   for (int r = 0; r < kRows; ++r) result[r] = _mm256_setzero_ps();
 
-  for (int b = 0; b < x.blocks; ++b, block += 160, q += 32) {
-    // 16-bit sums hold a whole block: at most 8 * 2 * 15 * 127 = 30480.
+  for (int b = 0; b < x.blocks; ++b, block += 160) {
     __m256i dot[kRows];
-    for (int r = 0; r < kRows; ++r) dot[r] = _mm256_setzero_si256();
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      const __m256i packed = _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 32 * v));
-      const __m256i first = _mm256_and_si256(packed, low);
-      const __m256i second = _mm256_and_si256(_mm256_srli_epi16(packed, 4), low);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const int8_t* a = q + r * cols + 4 * v;
-        dot[r] = _mm256_add_epi16(dot[r], _mm256_maddubs_epi16(first, BroadcastFour(a)));
-        KeepSum(dot[r]);
-        dot[r] = _mm256_add_epi16(dot[r], _mm256_maddubs_epi16(second, BroadcastFour(a + 16)));
-        KeepSum(dot[r]);
-      }
+    __m256 dots[kRows];
+    DotNibbles<kRows>(block, q + 32 * b, cols, dot);
+    if (AnyRefined<kRows>(refined + b, x.blocks)) {
+      __m256i rest_dot[kRows];
+      DotNibbles<kRows>(block, rest + 32 * b, cols, rest_dot);
+      for (int r = 0; r < kRows; ++r) dots[r] = AddRest(dot[r], rest_dot[r]);
+    } else {
+      for (int r = 0; r < kRows; ++r) dots[r] = _mm256_cvtepi32_ps(dot[r]);
     }
     const __m256 d = LoadHalves(block + 128);
     const __m256 m = LoadHalves(block + 144);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const __m256 dots = _mm256_cvtepi32_ps(_mm256_madd_epi16(dot[r], ones));
       const __m256 ds = _mm256_mul_ps(d, _mm256_set1_ps(scale[r * x.blocks + b]));
-      result[r] = _mm256_fmadd_ps(dots, ds, result[r]);
+      result[r] = _mm256_fmadd_ps(dots[r], ds, result[r]);
       result[r] = _mm256_fmadd_ps(m, _mm256_set1_ps(sum[r * x.blocks + b]), result[r]);
     }
   }
@@ -78,36 +110,51 @@ void NibbleTile(const std::byte* block, const QuantizedRows& x, int row,
 }
 
 template <int kRows>
+inline void DotBytes(const std::byte* block, const int8_t* q, int64_t cols, __m256i* dot) {
+  for (int r = 0; r < kRows; ++r) dot[r] = _mm256_setzero_si256();
+#pragma GCC unroll 8
+  for (int v = 0; v < 8; ++v) {
+    const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 32 * v));
+    // Unsigned, for maddubs; the sign moves to the other factor.
+    const __m256i magnitude = _mm256_abs_epi8(w);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i a = _mm256_sign_epi8(BroadcastFour(q + r * cols + 4 * v), w);
+      const __m256i pairs = _mm256_maddubs_epi16(magnitude, a);
+      dot[r] = _mm256_add_epi32(dot[r], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+      KeepSum(dot[r]);
+    }
+  }
+}
+
+template <int kRows>
 void ByteTile(const std::byte* block, const QuantizedRows& x, int row, const GroupOutput& output) {
   const int64_t cols = int64_t{x.blocks} * 32;
+  const int64_t first_block = int64_t{row} * x.blocks;
   const int8_t* q = x.q + row * cols;
-  const float* scale = x.scale + int64_t{row} * x.blocks;
+  const int8_t* rest = x.rest + row * cols;
+  const uint8_t* refined = x.refined + first_block;
+  const float* scale = x.scale + first_block;
   const std::byte* scales = block + int64_t{x.blocks} * 256;
-  const __m256i ones = _mm256_set1_epi16(1);
   __m256 result[kRows];
   for (int r = 0; r < kRows; ++r) result[r] = _mm256_setzero_ps();
 
-  for (int b = 0; b < x.blocks; ++b, block += 256, scales += 16, q += 32) {
+  for (int b = 0; b < x.blocks; ++b, block += 256, scales += 16) {
     __m256i dot[kRows];
-    for (int r = 0; r < kRows; ++r) dot[r] = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; ++v) {
-      const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 32 * v));
-      const __m256i magnitude =
-          _mm256_abs_epi8(w);  // unsigned, for maddubs; the sign moves to the other factor
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const __m256i a = _mm256_sign_epi8(BroadcastFour(q + r * cols + 4 * v), w);
-        dot[r] =
-            _mm256_add_epi32(dot[r], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, a), ones));
-        KeepSum(dot[r]);
-      }
+    __m256 dots[kRows];
+    DotBytes<kRows>(block, q + 32 * b, cols, dot);
+    if (AnyRefined<kRows>(refined + b, x.blocks)) {
+      __m256i rest_dot[kRows];
+      DotBytes<kRows>(block, rest + 32 * b, cols, rest_dot);
+      for (int r = 0; r < kRows; ++r) dots[r] = AddRest(dot[r], rest_dot[r]);
+    } else {
+      for (int r = 0; r < kRows; ++r) dots[r] = _mm256_cvtepi32_ps(dot[r]);
     }
     const __m256 d = LoadHalves(scales);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const __m256 ds = _mm256_mul_ps(d, _mm256_set1_ps(scale[r * x.blocks + b]));
-      result[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[r]), ds, result[r]);
+      result[r] = _mm256_fmadd_ps(dots[r], ds, result[r]);
     }
   }
   for (int r = 0; r < kRows; ++r) Store(output, row + r, result[r]);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 #include "common/engine/step_planner.h"
 
 namespace tandem {
@@ -55,6 +56,7 @@ void PrefillCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects)
     OnTransferEvent(std::move(*transfer), now, effects);
   } else if (auto* runner = std::get_if<RunnerEvent>(&event)) {
     if (auto* layer = std::get_if<LayerDone>(runner)) OnLayerDone(*layer, effects);
+    if (auto* dropped = std::get_if<SequenceDropped>(runner)) OnSequenceDropped(*dropped);
     if (auto* step = std::get_if<StepDone>(runner)) OnStepDone(*step, now, effects);
   } else {
     draining_ = true;
@@ -101,7 +103,7 @@ void PrefillCore::OnPrefillJob(SessionId session, PrefillJob request, Instant no
                                        .started = now,
                                        .computed = now,
                                        .expires = now});
-  job->expires = now + job->request.remaining;
+  job->expires = DeadlineAfter(now, job->request.remaining);
   by_name_[name] = job->key;
   by_nonce_[job->request.nonce] = job->key;
   Job& added = *job;
@@ -131,7 +133,7 @@ void PrefillCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffect
       EndJob(job, JobResult::kAbandoned, "a segment could not be sent", /*tell_peer=*/true, now,
              effects);
     } else if (job.push_deadline != kNever) {
-      job.push_deadline = now + options_.ack_limit;
+      job.push_deadline = DeadlineAfter(now, options_.ack_limit);
     }
   }
   // PeerUp: the offer is already on its way. Landing events cannot happen: this worker grants
@@ -148,20 +150,26 @@ void PrefillCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant n
     }
     OnGrant(*job, std::move(*grant), now, effects);
   } else if (auto* refused = std::get_if<OfferRefused>(&message)) {
-    if (Job* job = FindByNonce(peer, refused->nonce)) {
-      EndJob(*job, JobResult::kRevoked, absl::StrCat("offer refused: ", refused->reason),
-             /*tell_peer=*/false, now, effects);
-    }
+    EndRevoked(peer, refused->nonce, absl::StrCat("offer refused: ", refused->reason), now,
+               effects);
   } else if (auto* revoke = std::get_if<Revoke>(&message)) {
-    if (Job* job = FindByNonce(peer, revoke->nonce)) {
-      EndJob(*job, JobResult::kRevoked, revoke->reason, /*tell_peer=*/false, now, effects);
-    }
+    EndRevoked(peer, revoke->nonce, revoke->reason, now, effects);
   } else if (auto* ack = std::get_if<CommitAck>(&message)) {
     OnCommitAck(peer, *ack, now, effects);
   } else if (auto* offer = std::get_if<Offer>(&message)) {
     effects->transfers.push_back(
         SendPeerMessage{peer, OfferRefused{offer->nonce, "this worker takes no pushes"}});
   }
+}
+
+void PrefillCore::EndRevoked(Incarnation peer, const Nonce& nonce, absl::string_view why,
+                             Instant now, WorkerEffects* effects) {
+  Job* job = FindByNonce(peer, nonce);
+  if (job == nullptr) {
+    ++counters_.stale_messages;
+    return;
+  }
+  EndJob(*job, JobResult::kRevoked, why, /*tell_peer=*/false, now, effects);
 }
 
 void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects) {
@@ -176,7 +184,7 @@ void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* eff
                                     {"blocks", absl::StrCat(wanted)},
                                     {"runs", absl::StrCat(grant.run_lengths.size())}}));
   by_grant_[{job.request.decode, grant.grant}] = job.key;
-  job.push = PushState{grant.grant, {grant.first_block, std::move(grant.run_lengths)}, 0};
+  job.push = PushState{grant.grant, {grant.first_block, std::move(grant.run_lengths)}, 0, {}};
   if (job.fully_acked()) {
     return EndJob(job, JobResult::kPushed, "nothing was missing", /*tell_peer=*/false, now,
                   effects);
@@ -216,10 +224,16 @@ void PrefillCore::OnCommitAck(Incarnation peer, const CommitAck& ack, Instant no
                   absl::StrCat(ack.bad.size(), " segments failed verification"),
                   /*tell_peer=*/true, now, effects);
   }
+  const auto awaited = job.push->awaited.find(ack.first_block);
+  if (awaited == job.push->awaited.end() || awaited->second != ack.num_blocks) {
+    ++counters_.stale_messages;
+    return;
+  }
+  job.push->awaited.erase(awaited);
   job.push->acked_blocks += ack.num_blocks;
   const bool all_sent_acked =
       job.push->runs.first_block + job.push->acked_blocks >= job.computed_blocks();
-  job.push_deadline = all_sent_acked ? kNever : now + options_.ack_limit;
+  job.push_deadline = all_sent_acked ? kNever : DeadlineAfter(now, options_.ack_limit);
   if (job.fully_acked()) {
     EndJob(job, JobResult::kPushed, "", /*tell_peer=*/false, now, effects);
   }
@@ -249,6 +263,17 @@ void PrefillCore::PushPart(Job& job, StepId step, StepPart& part, uint32_t layer
                 absl::StrCat(options_.num_layers - steps_.at(step).layers_done)}}));
 }
 
+void PrefillCore::OnSequenceDropped(const SequenceDropped& dropped) {
+  const auto step = steps_.find(dropped.step);
+  TANDEM_CHECK_MSG(step != steps_.end(), "a sequence left a step that is over");
+  const size_t left = std::erase_if(step->second.parts,
+                                    [&](const StepPart& part) { return part.key == dropped.key; });
+  Job& job = *Find(dropped.key);
+  TANDEM_CHECK(left == 1 && job.ended);
+  --job.steps_in_flight;
+  ForgetIfUnused(dropped.key);
+}
+
 void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects) {
   auto node = steps_.extract(done.step);
   TANDEM_CHECK_MSG(!node.empty(), "a step ended twice");
@@ -262,6 +287,12 @@ void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* e
       } else {
         ForgetIfUnused(part.key);
       }
+      continue;
+    }
+    if (job.sequence.landed() < part.first_block * kBlockTokens) {
+      // The step before it failed while this one was in flight: it was computed from nothing valid.
+      TANDEM_CHECK(job.ended);
+      ForgetIfUnused(part.key);
       continue;
     }
     const uint32_t tokens = (part.end_block - part.first_block) * kBlockTokens;
@@ -290,8 +321,8 @@ void PrefillCore::PushLayer(Job& job, uint32_t layer, uint32_t begin, uint32_t e
     job.pushed_bytes += bytes;
     counters_.pushed_bytes += bytes;
     segments->push_back(segment);
-    effects->transfers.push_back(
-        PushSegment{push, job.request.decode, job.push->grant, segment, piece.source});
+    effects->transfers.push_back(PushSegment{push, job.request.decode, job.push->grant, segment,
+                                             piece.source, job.request.nonce});
   }
 }
 
@@ -300,7 +331,8 @@ void PrefillCore::CommitRange(Job& job, uint32_t begin, uint32_t end,
                               WorkerEffects* effects) {
   begin = std::max(begin, job.push->runs.first_block);
   if (begin >= end) return;
-  job.push_deadline = now + options_.ack_limit;
+  job.push_deadline = DeadlineAfter(now, options_.ack_limit);
+  job.push->awaited[begin] = end - begin;
   effects->transfers.push_back(SendPeerMessage{
       job.request.decode, Commit{job.push->grant, begin, end - begin, std::move(segments)}});
 }
@@ -431,6 +463,11 @@ void PrefillCore::EndJob(Job& job, JobResult result, absl::string_view message, 
   by_name_.erase({job.session, request.request, request.epoch, request.attempt});
   by_nonce_.erase(request.nonce);
   if (job.push) by_grant_.erase({request.decode, job.push->grant});
+  for (const auto& [id, step] : steps_) {
+    for (const StepPart& part : step.parts) {
+      if (part.key == job.key) effects->drops.push_back({id, job.key});
+    }
+  }
   ForgetIfUnused(job.key);
 }
 

@@ -90,9 +90,12 @@ class PrefillCore final : public WorkerCore {
   void OnPrefillJob(SessionId session, PrefillJob request, Instant now, WorkerEffects* effects);
   void OnTransferEvent(TransferEvent event, Instant now, WorkerEffects* effects);
   void OnPeerMessage(Incarnation peer, PeerMessage message, Instant now, WorkerEffects* effects);
+  void EndRevoked(Incarnation peer, const Nonce& nonce, absl::string_view why, Instant now,
+                  WorkerEffects* effects);
   void OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects);
   void OnCommitAck(Incarnation peer, const CommitAck& ack, Instant now, WorkerEffects* effects);
   void OnLayerDone(const LayerDone& done, WorkerEffects* effects);
+  void OnSequenceDropped(const SequenceDropped& dropped);
   void OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects);
 
   bool StartJob(Job& job, Instant now, WorkerEffects* effects);
@@ -106,8 +109,8 @@ class PrefillCore final : public WorkerCore {
   void CommitRange(Job& job, uint32_t begin, uint32_t end, std::vector<SegmentId> segments,
                    Instant now, WorkerEffects* effects);
 
-  // Ends a job: reports it, tells the peer when `tell_peer`, and frees its blocks once nothing uses
-  // them.
+  // Ends a job: reports it, tells the peer when `tell_peer`, takes it out of running steps, and
+  // frees its blocks once nothing uses them.
   void EndJob(Job& job, JobResult result, absl::string_view message, bool tell_peer, Instant now,
               WorkerEffects* effects);
   void ForgetIfUnused(SequenceKey key);

@@ -4,11 +4,26 @@
 //   queued ─▶ running (blocks held, offered) ─▶ granted ─▶ ended ─▶ gone
 //      └──────────────────┴─────────────────────────────────▲   (revoked, abandoned, ...)
 //
+// What a message does, by the state it meets (tests/prefill_worker/core/message_table_test.cc tries
+// every cell). "stale": counted, without effect.
+//
+//                        none or ended  queued     offered          granted
+//   PrefillJob           queued         stale      stale            stale
+//   CancelJob, session   -              ends       ends, Abandon    ends, Abandon
+//   Grant                stale          stale      granted          stale
+//   Grant that misfits   stale          stale      ends, Abandon    stale
+//   OfferRefused, Revoke stale          stale      ends             ends
+//   CommitAck            stale          stale      stale            counts once; the last one ends
+//   CommitAck, bad       stale          stale      stale            ends, Abandon
+//   peer down            -              -          ends             ends
+//   segment not sent     -              -          -                ends, Abandon
+//
 // An ended job is unschedulable at once and reported; its blocks are freed when no step and no push
 // uses them any more.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -26,7 +41,8 @@ namespace tandem {
 struct PushState {
   GrantId grant;
   ReceiverRuns runs;
-  uint32_t acked_blocks = 0;  // of those wanted
+  uint32_t acked_blocks = 0;             // of those wanted
+  std::map<uint32_t, uint32_t> awaited;  // commits without an answer: first block, number of blocks
 };
 
 struct PrefillJobState {

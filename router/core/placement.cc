@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 #include "common/kv/block_size.h"
 #include "router/core/pick_workers.h"
 #include "router/core/router_core.h"
@@ -90,7 +91,7 @@ void RouterCore::Enqueue(RequestRecord& r, Instant now) {
     return EndWithError(r, StreamErrorKind::kOverloaded, "the queue is full", now);
   }
   queue_.emplace(r.arrival, r.id);
-  SetTimer(r, std::min(r.deadline, r.queued_since + options_.queue_limit));
+  SetTimer(r, std::min(r.deadline, DeadlineAfter(r.queued_since, options_.queue_limit)));
 }
 
 void RouterCore::PumpQueue(Instant now) {
@@ -122,7 +123,7 @@ void RouterCore::Dispatch(RequestRecord& r, WorkerIndex worker, Instant now) {
   ++r.timings.epochs;
   ++w.bookings_in_flight;
   w.requests.insert(r.id);
-  SetTimer(r, std::min(r.deadline, now + options_.booked_limit));
+  SetTimer(r, std::min(r.deadline, DeadlineAfter(now, options_.booked_limit)));
 
   Generate generate{.request = r.id,
                     .trace_id = r.trace_id,

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/deadline.h"
 
 namespace tandem {
 
@@ -132,7 +133,7 @@ void RouterCore::CheckSessions(Instant now) {
   for (uint32_t i = 0; i < workers_.size(); ++i) {
     WorkerRecord& w = workers_[i];
     if (!w.up) continue;
-    if (now - w.last_heard >= kSessionSilenceLimit) {
+    if (now >= DeadlineAfter(w.last_heard, kSessionSilenceLimit)) {
       effects_.push_back(CloseSession{WorkerIndex(i), "silent"});
       WorkerDown(WorkerIndex(i), "silent", now);
     } else if (now - w.last_sent >= kHeartbeatInterval) {
@@ -218,9 +219,9 @@ RequestRecord* RouterCore::Find(RequestId request) {
 // The request, if this decode worker serves its current epoch; otherwise counts a stale message.
 RequestRecord* RouterCore::FindCurrent(RequestId request, uint32_t epoch, WorkerIndex worker) {
   RequestRecord* r = Find(request);
-  if (r != nullptr && r->phase != RequestPhase::kQueued && r->epoch == epoch &&
-      r->decode.worker == worker) {
-    return r;
+  if (r != nullptr && r->phase != RequestPhase::kQueued) {
+    const bool current = r->epoch == epoch && r->decode.worker == worker;
+    if (current || !Enabled(Protection::kEpochFence)) return r;
   }
   ++stats_.stale_messages;
   return nullptr;
@@ -237,7 +238,8 @@ Instant RouterCore::NextDeadline() const {
   Instant next = timers_.empty() ? kNever : timers_.begin()->first;
   for (const WorkerRecord& w : workers_) {
     if (!w.up) continue;
-    next = std::min({next, w.last_heard + kSessionSilenceLimit, w.last_sent + kHeartbeatInterval});
+    next = std::min({next, DeadlineAfter(w.last_heard, kSessionSilenceLimit),
+                     w.last_sent + kHeartbeatInterval});
     if (!queue_.empty() && w.closed_until > pumped_at_) next = std::min(next, w.closed_until);
   }
   return next;

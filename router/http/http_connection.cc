@@ -123,7 +123,16 @@ void HttpConnection::OnHead(error_code ec) {
   http_1_0_ = request.version() < 11;
   keep_alive_ = request.keep_alive() && !draining_;
   request_id_ = ChooseRequestId(View(request["X-Request-Id"]));
-  if (ec) return Refuse(ec);
+  if (ec) return RefuseUnreadable(ec);
+  for (auto [it, end] = request.equal_range(http::field::transfer_encoding); it != end; ++it) {
+    if (!boost::beast::iequals(it->value(), "chunked")) {
+      return Refuse(501, "the only transfer coding taken is chunked");
+    }
+  }
+  // A body of unknown length may become the longest.
+  body_room_ = bodies_->Reserve(parser_->chunked() ? options_.max_body_bytes
+                                                   : parser_->content_length().value_or(0));
+  if (body_room_ == nullptr) return Refuse(503, "too many request bodies are held already");
   state_ = State::kBody;
   SetTimer(options_.body_limit);
   if (boost::beast::iequals(request[http::field::expect], "100-continue") && !http_1_0_) {
@@ -146,12 +155,12 @@ void HttpConnection::ReadBody() {
 
 void HttpConnection::OnBody(error_code ec) {
   if (state_ != State::kBody) return;
-  if (ec) return Refuse(ec);
+  if (ec) return RefuseUnreadable(ec);
   Dispatch();
 }
 
 // The request cannot be read to its end: says why, if the client can still hear it, and closes.
-void HttpConnection::Refuse(error_code ec) {
+void HttpConnection::RefuseUnreadable(error_code ec) {
   int status = 400;
   if (ec == http::error::body_limit) {
     status = 413;
@@ -161,10 +170,15 @@ void HttpConnection::Refuse(error_code ec) {
              ec == http::error::partial_message) {
     return Close();  // the network's doing
   }
+  Refuse(status, ec.message());
+}
+
+void HttpConnection::Refuse(int status, const std::string& reason) {
   state_ = State::kAnswer;
   keep_alive_ = false;
-  HttpResponse response{
-      status, "application/json", {}, options_.refusal_body(status, ec.message())};
+  body_room_ = nullptr;
+  HttpResponse response{status, "application/json", {}, options_.refusal_body(status, reason)};
+  if (status == 503) response.headers = {{"Retry-After", "1"}};
   SendHead(response, response.body.size());
   pending_ += response.body;
   answered_ = true;
@@ -176,10 +190,11 @@ void HttpConnection::Dispatch() {
   SetTimer(Duration::max());
   auto request = parser_->release();
   parser_.reset();
+  body_room_->ShrinkTo(request.body().size());
   const absl::string_view target = View(request.target());
   HttpRequest out{std::string(View(request.method_string())),
                   std::string(target.substr(0, target.find('?'))), request_id_,
-                  std::move(request.body())};
+                  std::move(request.body()), std::move(body_room_)};
   auto writer = std::make_shared<ConnectionWriter>(weak_from_this(), answer_, strand());
   WatchClient();
   handler_(std::move(out), std::move(writer));
@@ -288,6 +303,7 @@ void HttpConnection::Drain() {
 void HttpConnection::Close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
+  body_room_ = nullptr;
   ++timer_generation_;
   timer_.cancel();
   error_code ignored;

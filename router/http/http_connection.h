@@ -34,9 +34,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
   // `on_closed` is called once, on the strand, with this object.
   HttpConnection(StrandSocket socket, const HttpServerOptions& options, const HttpHandler& handler,
-                 std::function<void(HttpConnection*)> on_closed)
+                 BodyBudget* bodies, std::function<void(HttpConnection*)> on_closed)
       : options_(options),
         handler_(handler),
+        bodies_(bodies),
         on_closed_(std::move(on_closed)),
         socket_(std::move(socket)),
         timer_(socket_.get_executor()) {}
@@ -57,7 +58,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnHead(boost::beast::error_code ec);
   void ReadBody();
   void OnBody(boost::beast::error_code ec);
-  void Refuse(boost::beast::error_code ec);
+  void RefuseUnreadable(boost::beast::error_code ec);
+  void Refuse(int status, const std::string& reason);
   void WatchClient();
   void OnWatched(boost::beast::error_code ec);
   void Dispatch();
@@ -74,6 +76,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   const HttpServerOptions& options_;
   const HttpHandler& handler_;
+  BodyBudget* const bodies_;
   std::function<void(HttpConnection*)> on_closed_;
   StrandSocket socket_;
   boost::asio::steady_timer timer_;
@@ -91,6 +94,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool head_sent_ = false;
   bool answered_ = false;  // everything was handed to Send
   std::string request_id_;
+  std::shared_ptr<BodyRoom> body_room_;  // while its body is received
   std::function<void()> on_gone_;
 
   bool draining_ = false;

@@ -1,5 +1,6 @@
 #include "router/http/http_server.h"
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -29,6 +30,7 @@ class BeastServer : public HttpServer {
   BeastServer(const HttpServerOptions& options, HttpHandler handler)
       : options_(options),
         handler_(std::move(handler)),
+        bodies_(std::max(options.max_total_body_bytes, options.max_body_bytes)),
         io_(static_cast<int>(options.io_threads)),
         work_(asio::make_work_guard(io_)),
         acceptor_(asio::make_strand(io_)),
@@ -95,8 +97,8 @@ class BeastServer : public HttpServer {
     error_code ignored;
     // Small events must leave at once, not after the peer's delayed acknowledgement.
     socket.set_option(Tcp::no_delay(true), ignored);
-    auto connection = std::make_shared<HttpConnection>(std::move(socket), options_, handler_,
-                                                       [this](HttpConnection* c) { Remove(c); });
+    auto connection = std::make_shared<HttpConnection>(
+        std::move(socket), options_, handler_, &bodies_, [this](HttpConnection* c) { Remove(c); });
     {
       MutexLock lock(&mutex_);
       if (connections_.size() >= options_.max_connections) return;
@@ -130,6 +132,7 @@ class BeastServer : public HttpServer {
 
   const HttpServerOptions options_;
   const HttpHandler handler_;
+  BodyBudget bodies_;
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::basic_socket_acceptor<Tcp, Strand> acceptor_;

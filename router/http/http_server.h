@@ -4,9 +4,9 @@
 // Thread rule: each connection is a strand on the server's own I/O threads. Everything that a
 // handler or a callback is given runs on its connection's strand and must not block.
 // ResponseWriter::Post may be called from any thread, its other methods on the strand only. Bounds:
-// header and body size, time to send them, idle time, unsent bytes of a stream and the time they
-// may take; a client beyond them loses its connection and nobody else waits for it. Not for: TLS,
-// HTTP/2, WebSocket.
+// header and body size, all bodies together, time to send them, idle time, unsent bytes of a stream
+// and the time they may take; a client beyond them loses its connection and nobody else waits for
+// it. Not for: TLS, HTTP/2, WebSocket.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
+#include "router/http/body_budget.h"
 
 namespace tandem {
 
@@ -27,6 +28,7 @@ struct HttpRequest {
   std::string path;        // as sent, without the query
   std::string request_id;  // the client's X-Request-Id, or one drawn here; the answer carries it
   std::string body;
+  std::shared_ptr<BodyRoom> body_room;  // to be kept as long as `body`
 };
 
 struct HttpResponse {
@@ -67,6 +69,7 @@ struct HttpServerOptions {
   uint32_t max_connections = 4096;
   size_t max_header_bytes = 32 << 10;
   uint64_t max_body_bytes = 4 << 20;
+  uint64_t max_total_body_bytes = 256 << 20;        // at one time; beyond it 503
   Duration idle_limit = std::chrono::seconds(75);   // between requests, the next header included
   Duration body_limit = std::chrono::seconds(60);   // from the header to the last byte of the body
   Duration write_limit = std::chrono::seconds(30);  // without one piece of output leaving

@@ -3,6 +3,16 @@
 #include "nlohmann/json.hpp"
 
 namespace tandem {
+namespace {
+
+// A message may quote what the client sent, which may be megabytes.
+constexpr size_t kMaxMessageBytes = 1024;
+
+std::string Shortened(const std::string& message) {
+  return message.size() <= kMaxMessageBytes ? message : message.substr(0, kMaxMessageBytes) + "...";
+}
+
+}  // namespace
 
 absl::string_view ApiErrorType(int status) {
   switch (status) {
@@ -34,7 +44,7 @@ absl::string_view ApiErrorType(int status) {
 std::string ErrorBody(const ApiError& error) {
   using Json = nlohmann::ordered_json;
   const Json json = {{"error",
-                      {{"message", error.message},
+                      {{"message", Shortened(error.message)},
                        {"type", ApiErrorType(error.status)},
                        {"param", error.param.empty() ? Json(nullptr) : Json(error.param)},
                        {"code", error.status}}}};

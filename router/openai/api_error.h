@@ -26,7 +26,7 @@ inline ApiError BadRequest(std::string message, std::string param = "") {
 
 // "BadRequestError" and so on, by status.
 absl::string_view ApiErrorType(int status);
-// The whole body. Text that is not UTF-8 is repaired.
+// The whole body. A long message is cut; text that is not UTF-8 is repaired.
 std::string ErrorBody(const ApiError& error);
 
 // A value or the error that says what to correct.

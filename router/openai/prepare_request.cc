@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -27,6 +28,18 @@ Parsed<std::vector<TokenId>> RenderChat(const TextModel& model, ChatTemplateInpu
   return model.tokenizer.EncodeWithSpecials(*segments);
 }
 
+// A part of the input that a template leaves out would be ignored unseen.
+std::optional<ApiError> CheckShown(const TextModel& model, const ChatTemplateInput& input,
+                                   nlohmann::ordered_json ChatTemplateInput::*part,
+                                   const char* name, const std::vector<TokenId>& rendered) {
+  if ((input.*part).is_null()) return std::nullopt;
+  ChatTemplateInput without = input;
+  without.*part = nullptr;
+  Parsed<std::vector<TokenId>> tokens = RenderChat(model, std::move(without));
+  if (!tokens.ok() || tokens.value() != rendered) return std::nullopt;
+  return BadRequest(absl::StrCat("the model's chat template has no place for ", name), name);
+}
+
 std::vector<TokenId> EncodeText(const TextModel& model, const std::string& text, bool add_bos) {
   std::vector<TokenId> tokens = model.tokenizer.EncodeTrusted(text);
   if (add_bos && model.tokenizer.add_bos() && model.tokenizer.bos().has_value()) {
@@ -47,8 +60,12 @@ Parsed<PreparedRequest> PrepareRequest(const CompletionRequest& request, const T
     input.documents = request.documents;
     input.variables = request.template_variables;
     input.add_generation_prompt = request.add_generation_prompt;
-    Parsed<std::vector<TokenId>> tokens = RenderChat(model, std::move(input));
+    Parsed<std::vector<TokenId>> tokens = RenderChat(model, input);
     if (!tokens.ok()) return tokens.error();
+    for (const auto& [part, name] : {std::pair(&ChatTemplateInput::tools, "tools"),
+                                     std::pair(&ChatTemplateInput::documents, "documents")}) {
+      if (auto error = CheckShown(model, input, part, name, tokens.value())) return *error;
+    }
     out.prompts.push_back(std::move(tokens.value()));
   } else {
     for (const PromptInput& prompt : request.prompts) {

@@ -13,6 +13,7 @@
 #include "common/model/transformer_executor.h"
 #include "common/transfer/loopback/loopback_transport.h"
 #include "common/transfer/transfer_engine.h"
+#include "tests/common/model/layer_watcher.h"
 
 namespace tandem {
 
@@ -59,9 +60,10 @@ class WorkerNode {
       const StepPlan plan = std::move(steps_.front());
       steps_.pop_front();
       plans.push_back(plan);
-      StepDone done = executor_->Execute(plan, [&](uint32_t layer) {
+      LayerWatcher watcher([&](uint32_t layer) {
         if (plan.report_layers) Deliver(RunnerEvent(LayerDone{plan.id, layer}));
       });
+      StepDone done = executor_->Execute(plan, &watcher);
       Deliver(RunnerEvent(std::move(done)));
       moved = true;
     }

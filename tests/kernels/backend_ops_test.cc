@@ -104,6 +104,50 @@ TEST_F(FastBackendTest, MatMulOfExtremeIntegersIsExact) {
   }
 }
 
+// Rows as trained models have them: one input feature far above the others, in a block that differs
+// from row to row.
+std::vector<float> RowsWithOutliers(int rows, int cols) {
+  std::vector<float> x = RandomFloats(int64_t{rows} * cols, 5);
+  for (int r = 0; r < rows; ++r) {
+    if (r % 4 != 2) x[r * cols + r * 37 % cols] = 200.0f;
+  }
+  return x;
+}
+
+// Eight bits would round the outlier's neighbours to multiples of 200 / 127, which is off by half a
+// standard deviation each.
+TEST_F(FastBackendTest, OutliersDoNotCostTheirNeighboursPrecision) {
+  BackendUnderTest reference("reference", 1), fast("cpu-avx2", 1);
+  constexpr int kRows = 7, kCols = 576;
+  const auto x = RowsWithOutliers(kRows, kCols);
+  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ8_0}) {
+    const RandomWeights weights(type, 20, kCols, 6);
+    const auto plain = RandomFloats(int64_t{kRows} * kCols, 5);
+    const auto error = [&](const std::vector<float>& in) {
+      return LargestDifference(Multiply(*reference, weights.view(), in, kRows),
+                               Multiply(*fast, weights.view(), in, kRows));
+    };
+    EXPECT_LT(error(x), 1.5 * error(plain)) << WeightTypeName(type);
+  }
+}
+
+TEST_F(FastBackendTest, RowsWithOutliersDoNotDependOnTheirNeighbours) {
+  BackendUnderTest fast("cpu-avx2", 1);
+  constexpr int kRows = 23, kCols = 288, kFeatures = 21;
+  const auto x = RowsWithOutliers(kRows, kCols);
+  for (WeightType type : {WeightType::kQ4_0, WeightType::kQ4_1, WeightType::kQ8_0}) {
+    const RandomWeights weights(type, kFeatures, kCols, 6);
+    const auto together = Multiply(*fast, weights.view(), x, kRows);
+    for (int r = 0; r < kRows; ++r) {
+      const std::vector<float> row(x.begin() + r * kCols, x.begin() + (r + 1) * kCols);
+      const auto alone = Multiply(*fast, weights.view(), row, 1);
+      EXPECT_EQ(
+          0, std::memcmp(alone.data(), together.data() + r * kFeatures, kFeatures * sizeof(float)))
+          << WeightTypeName(type) << " row " << r;
+    }
+  }
+}
+
 TEST_F(FastBackendTest, ZeroAndTinyActivationsStayFinite) {
   BackendUnderTest fast("cpu-avx2", 1);
   const RandomWeights weights(WeightType::kQ4_1, 8, 64, 1);

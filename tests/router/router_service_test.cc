@@ -1,8 +1,11 @@
 // The router over real sockets, with fake workers behind it.
 #include "router/router_service.h"
 
+#include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -22,10 +25,11 @@ using ::testing::HasSubstr;
 
 class RouterServiceTest : public ::testing::Test {
  protected:
+  RouterServiceTest() { config_.max_body_bytes = 100'000; }
+
   void StartRouter(Script script = Script::kEcho) {
     config_.listen_port = 0;
     config_.decode = {{"127.0.0.1", 1}};
-    config_.max_body_bytes = 100'000;
     RouterModel model{
         .text = {TinyTokenizer(),
                  *ChatTemplate::Parse("{% for m in messages %}{{ m.content }}{% endfor %}", {})},
@@ -164,9 +168,38 @@ TEST_F(RouterServiceTest, BadRequestsGetErrorBodiesAndTheRouterGoesOn) {
     EXPECT_FALSE(error["message"].get<std::string>().empty());
   }
   EXPECT_EQ(client.Get("/v1/completions").status, 405);
-  client.Send("DELETE /v1/models HTTP/1.1\r\nHost: x\r\n\r\n");
-  EXPECT_EQ(client.Receive().status, 405);
+  for (const char* method : {"DELETE", "PUT", "OPTIONS"}) {
+    for (const auto& [path, allow] :
+         {std::pair("/v1/models", "GET, HEAD"), std::pair("/v1/completions", "POST")}) {
+      client.Send(absl::StrCat(method, " ", path, " HTTP/1.1\r\nHost: x\r\n\r\n"));
+      const RawResponse r = client.Receive();
+      EXPECT_EQ(r.status, 405);
+      EXPECT_EQ(r.headers.at("allow"), allow) << method << " " << path;
+    }
+  }
   EXPECT_EQ(client.Post("/v1/completions", R"({"prompt":"a","max_tokens":1})").status, 200);
+}
+
+TEST_F(RouterServiceTest, ErrorsRepeatLittleOfWhatTheClientSent) {
+  StartRouter();
+  RawHttpClient client(port());
+  const RawResponse r =
+      client.Post("/v1/completions",
+                  absl::StrCat(R"({"prompt":"a","model":")", std::string(50'000, 'm'), R"("})"));
+  EXPECT_EQ(r.status, 404);
+  EXPECT_LT(r.body.size(), 4096);
+}
+
+// Read as a request without a body, what follows would pass for the next request.
+TEST_F(RouterServiceTest, OtherTransferCodingsAreRefusedAndClosed) {
+  StartRouter();
+  for (const char* coding : {"gzip", "gzip, chunked", "chunked, gzip", "identity"}) {
+    RawHttpClient client(port());
+    client.Send(absl::StrCat("POST /v1/completions HTTP/1.1\r\nTransfer-Encoding: ", coding,
+                             "\r\n\r\n0\r\n\r\n"));
+    EXPECT_EQ(client.Receive().status, 501) << coding;
+    EXPECT_TRUE(client.PeerCloses()) << coding;
+  }
 }
 
 TEST_F(RouterServiceTest, BrokenHttpIsRefusedAndClosed) {
@@ -307,6 +340,24 @@ TEST_F(RouterServiceTest, StopLetsAnswersCompleteAndEndsTheRest) {
   EXPECT_TRUE(stuck.PeerCloses());
   RawHttpClient late(port());
   EXPECT_EQ(late.Get("/live").status, 0);
+}
+
+// What waits for the text thread then belongs to connections of a server that ends: seen by the
+// address sanitizer and valgrind.
+TEST_F(RouterServiceTest, StopsWhileRequestsWaitForTheirTokens) {
+  config_.max_body_bytes = 4 << 20;
+  StartRouter(Script::kSilent);
+  const std::string body = absl::StrCat(R"({"stream":true,"max_tokens":9,"prompt":")",
+                                        std::string(config_.max_body_bytes - 100, 'a'), R"("})");
+  std::vector<std::unique_ptr<RawHttpClient>> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(std::make_unique<RawHttpClient>(port()));
+    clients.back()->Send(absl::StrCat(
+        "POST /v1/completions HTTP/1.1\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+  }
+  service_->Stop(Duration::zero());
+  service_.reset();
+  for (const auto& client : clients) EXPECT_TRUE(client->PeerCloses());
 }
 
 TEST_F(RouterServiceTest, BusyPortIsAnError) {

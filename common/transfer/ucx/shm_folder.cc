@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
+#include <sstream>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -29,6 +29,14 @@ constexpr char kKeptSuffix[] = ".kept";
 // Longer than a stopped process may sleep and still find the first bytes of a peer.
 constexpr std::chrono::seconds kLinger(60);
 
+// Empty where there is nothing to read. Not through istreambuf_iterator, which throws when reading
+// fails, as it does in /proc when the process ends meanwhile.
+std::string ReadText(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
 std::string PidNamespace() {
   struct stat info {};
   return stat("/proc/self/ns/pid", &info) == 0 ? absl::StrCat(info.st_ino) : "0";
@@ -37,8 +45,7 @@ std::string PidNamespace() {
 // When the process started, in the kernel's ticks: tells it from a later one with the same id.
 // Empty: no such process.
 std::string StartTime(const std::string& pid) {
-  std::ifstream in(absl::StrCat("/proc/", pid, "/stat"));
-  const std::string stat(std::istreambuf_iterator<char>(in), {});
+  const std::string stat = ReadText(absl::StrCat("/proc/", pid, "/stat"));
   const size_t name_end = stat.rfind(')');
   if (name_end == std::string::npos) return "";
   const std::vector<std::string> fields =
@@ -56,8 +63,7 @@ std::string LifeOf(const std::string& pid) {
 // Whether a folder of ours belongs to a process of this PID namespace that is gone.
 bool IsOfTheDead(const fs::path& folder) {
   if (!absl::StartsWith(folder.filename().string(), kPrefix)) return false;
-  std::ifstream in(folder / kOwner);
-  const std::string owner(std::istreambuf_iterator<char>(in), {});
+  const std::string owner = ReadText(folder / kOwner);
   const std::vector<std::string> parts = absl::StrSplit(owner, ' ');
   return parts.size() == 3 && parts[0] == PidNamespace() && LifeOf(parts[1]) != owner;
 }

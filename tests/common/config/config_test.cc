@@ -166,6 +166,7 @@ TEST(RouterConfigTest, MalformedCommandLinesAreRefused) {
 
 TEST(RouterConfigTest, MalformedFilesAreRefused) {
   EXPECT_THAT(RouterErrorWith({"--config", "/nowhere/x.yaml"}), HasSubstr("cannot be read"));
+  EXPECT_THAT(RouterErrorWith({"--config", "/tmp"}), HasSubstr("/tmp: cannot be read"));
   EXPECT_THAT(FileError("a: [1, 2"), HasSubstr(":"));
   EXPECT_THAT(FileError("- 1\n- 2\n"), HasSubstr("not a mapping"));
   EXPECT_THAT(FileError("max_queue: {a: 1}\n"), HasSubstr(":1: max_queue: a plain value"));
@@ -196,7 +197,7 @@ TEST(RouterConfigTest, HelpAndVersionNeedNothingElse) {
   EXPECT_THAT(help->info_text, HasSubstr("TANDEM_CLUSTER_SECRET"));
   const auto version = ParseRouterConfig(Strings{"--version"}, {});
   ASSERT_TRUE(version.ok()) << version.status();
-  EXPECT_THAT(version->info_text, HasSubstr("router "));
+  EXPECT_THAT(version->info_text, HasSubstr("tandem-router "));
 }
 
 TEST(WorkerConfigTest, ChoicesAndSizesAreRead) {
@@ -212,6 +213,14 @@ TEST(WorkerConfigTest, ChoicesAndSizesAreRead) {
   EXPECT_EQ(config->threads, 2);
   EXPECT_EQ(config->max_prefill_tokens_per_step, 64);
   EXPECT_EQ(config->listen_port, 0);
+}
+
+TEST(WorkerConfigTest, SettingsThatWouldDoNothingAreUnknown) {
+  const auto error = [](const auto& config) { return std::string(config.status().message()); };
+  EXPECT_THAT(error(ParseDecodeConfig(Strings{"--model", "m", "--transfer-host", "a"}, {})),
+              HasSubstr("unknown flag --transfer-host"));
+  EXPECT_THAT(error(ParsePrefillConfig(Strings{"--model", "m", "--max-batch-tokens", "64"}, {})),
+              HasSubstr("unknown flag --max-batch-tokens"));
 }
 
 TEST(WorkerConfigTest, SettingsThatContradictAreRefused) {

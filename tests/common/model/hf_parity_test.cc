@@ -146,13 +146,12 @@ TEST_F(HfParityTest, ReferenceBackendComputesTheSameLogitsAndTokens) {
   EXPECT_EQ(comparison.departures, 0);
 }
 
-// The fast backend quantizes activations to 8 bits in blocks of 32, as llama.cpp does. That
-// program, asked for the log-probabilities of these very positions (which hides the common shift),
-// was off by 0.09 on average and 1.0 at most; 0.11 and 1.8 are the bounds for it on any prompts.
-// The shift alone comes to more: transformers with its activations rounded the same way is off by
-// 0.21 on average and 2.5 at most, nearly all of it at one position of the chat prompt. A step may
-// differ where the reference's two best tokens are closer than errors of that size can move them
-// apart.
+// The fast backend quantizes activations to 8 bits in blocks of 32, as llama.cpp does, and gives
+// blocks with outliers a second term. llama.cpp's own error on such prompts is 0.11 on average and
+// up to 1.8: the bound here. What differs most from run to run of an experiment is a shift of all
+// logits of a position, which no probability depends on; without it the error is steadier, and
+// a second bound watches it more closely. A step may differ where the reference's two best tokens
+// are closer than errors of that size can move them apart.
 TEST_F(HfParityTest, FastBackendStaysWithinTheErrorOfQuantizedActivations) {
   constexpr double kNearTie = 0.5;
   for (const KvElement element : {KvElement::kF16, KvElement::kF32}) {
@@ -162,9 +161,9 @@ TEST_F(HfParityTest, FastBackendStaysWithinTheErrorOfQuantizedActivations) {
                                            .threads = 2,
                                            .max_batch_tokens = 128,
                                            .num_blocks = kBlocks});
-    EXPECT_LE(comparison.unshifted_error.Mean(), 0.11);
-    EXPECT_LE(comparison.unshifted_error.largest, 1.8);
-    EXPECT_LE(comparison.logit_error.Mean(), 0.25);
+    EXPECT_LE(comparison.logit_error.Mean(), 0.11);
+    EXPECT_LE(comparison.logit_error.largest, 1.8);
+    EXPECT_LE(comparison.unshifted_error.Mean(), 0.06);
     EXPECT_LT(comparison.largest_departure_margin, kNearTie);
   }
 }

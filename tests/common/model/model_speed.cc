@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "common/model/transformer_executor.h"
+#include "tests/common/model/layer_watcher.h"
 #include "tests/common/model/model_rig.h"
 
 namespace tandem {
@@ -44,7 +45,8 @@ StepSequence MakeSequence(uint32_t index, uint32_t start, std::vector<TokenId> t
 void Execute(TransformerExecutor& executor, std::vector<StepSequence> sequences) {
   StepPlan plan;
   plan.sequences = std::move(sequences);
-  const StepDone done = executor.Execute(plan, [](uint32_t) {});
+  LayerWatcher watcher;
+  const StepDone done = executor.Execute(plan, &watcher);
   if (!done.status.ok()) std::fprintf(stderr, "%s\n", done.status.ToString().c_str());
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "common/model/transformer_executor.h"
+#include "tests/common/model/layer_watcher.h"
 #include "tests/common/model/model_rig.h"
 
 namespace tandem {
@@ -48,7 +49,8 @@ TEST_F(RealModelTest, GreedyContinuationIsSensible) {
     sequence.block_table = {BlockId(2)};
     sequence.sample = SampleRequest{.params = params, .choice = 0, .output_index = 0, .banned = {}};
     plan.sequences.push_back(sequence);
-    const StepDone done = executor.Execute(plan, [](uint32_t) {});
+    LayerWatcher watcher;
+    const StepDone done = executor.Execute(plan, &watcher);
     ASSERT_TRUE(done.status.ok()) << done.status;
     landed = static_cast<uint32_t>(tokens.size());
     tokens.push_back(done.sampled[0].token);

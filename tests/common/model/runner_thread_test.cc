@@ -25,18 +25,27 @@ class SharedClock final : public Clock {
   std::atomic<int64_t> now_ns_{3'600'000'000'000};
 };
 
-// Stops before each of two layers until the test lets it go on.
+// Stops before each of two layers until the test lets it go on. Samples every sequence.
 class SteppedExecutor final : public StepExecutor {
  public:
-  StepDone Execute(const StepPlan& plan, absl::FunctionRef<void(uint32_t)> on_layer) override {
+  StepDone Execute(const StepPlan& plan, StepWatcher* watcher) override {
     ++started_;
-    for (uint32_t layer = 0; layer < 2; ++layer) {
-      AwaitTurn();
-      on_layer(layer);
-    }
     StepDone done;
     done.step = plan.id;
-    if (plan.id == StepId(99)) done.status = absl::InternalError("a logit is NaN");
+    for (const StepSequence& sequence : plan.sequences) done.sampled.push_back({sequence.key});
+    for (uint32_t layer = 0; layer < 2; ++layer) {
+      AwaitTurn();
+      watcher->OnLayer(layer);
+      if (layer == 1) break;
+      for (const SequenceKey key : watcher->Unwanted()) {
+        std::erase_if(done.sampled, [key](const SampledToken& token) { return token.key == key; });
+        watcher->OnDropped(key);
+      }
+    }
+    if (plan.id == StepId(99)) {
+      done.status = absl::InternalError("a logit is NaN");
+      done.sampled.clear();
+    }
     return done;
   }
 
@@ -69,8 +78,14 @@ std::string Describe(const RunnerEvent& event) {
   if (const auto* layer = std::get_if<LayerDone>(&event)) {
     return absl::StrCat("step ", layer->step.value(), " layer ", layer->layer);
   }
+  if (const auto* dropped = std::get_if<SequenceDropped>(&event)) {
+    return absl::StrCat("step ", dropped->step.value(), " without ", dropped->key.value());
+  }
   const auto& done = std::get<StepDone>(event);
-  return absl::StrCat("step ", done.step.value(), " done", done.status.ok() ? "" : " badly");
+  std::string sampled;
+  for (const SampledToken& token : done.sampled) absl::StrAppend(&sampled, " ", token.key.value());
+  return absl::StrCat("step ", done.step.value(), " done", done.status.ok() ? "" : " badly",
+                      sampled.empty() ? "" : ":", sampled);
 }
 
 class RunnerThreadTest : public ::testing::Test {
@@ -80,9 +95,10 @@ class RunnerThreadTest : public ::testing::Test {
             &executor_, [this](RunnerEvent event) { events_.PushReserved(std::move(event)); },
             clock_)) {}
 
-  void Submit(uint64_t id, bool report_layers) {
+  void Submit(uint64_t id, bool report_layers, std::vector<uint64_t> keys = {1}) {
     StepPlan plan;
     plan.id = StepId(id);
+    for (const uint64_t key : keys) plan.sequences.push_back({.key = SequenceKey(key)});
     plan.report_layers = report_layers;
     runner_->Submit(std::move(plan));
   }
@@ -112,7 +128,42 @@ TEST_F(RunnerThreadTest, LayersComeInOrderBeforeTheStepThatAskedForThem) {
   Submit(1, true);
   Submit(2, false);
   EXPECT_THAT(AwaitText(4),
-              ElementsAre("step 1 layer 0", "step 1 layer 1", "step 1 done", "step 2 done"));
+              ElementsAre("step 1 layer 0", "step 1 layer 1", "step 1 done: 1", "step 2 done: 1"));
+}
+
+TEST_F(RunnerThreadTest, ADroppedSequenceLeavesTheRunningStepAtTheNextLayer) {
+  Submit(1, false, {7, 8});
+  runner_->Drop({StepId(1), SequenceKey(7)});
+  executor_.Allow(2);
+  EXPECT_THAT(AwaitText(2), ElementsAre("step 1 without 7", "step 1 done: 8"));
+}
+
+TEST_F(RunnerThreadTest, ADroppedSequenceLeavesAWaitingStepWhileAnotherRuns) {
+  Submit(1, false, {7});
+  Submit(2, false, {7, 8});
+  runner_->Drop({StepId(2), SequenceKey(8)});
+  executor_.Allow(1);
+  EXPECT_THAT(AwaitText(1), ElementsAre("step 2 without 8"));
+  executor_.Allow(3);
+  EXPECT_THAT(AwaitText(2), ElementsAre("step 1 done: 7", "step 2 done: 7"));
+}
+
+TEST_F(RunnerThreadTest, AStepWhoseSequencesAllLeftIsNotComputed) {
+  Submit(1, false, {7});
+  Submit(2, true, {8});
+  runner_->Drop({StepId(2), SequenceKey(8)});
+  executor_.Allow(2);
+  EXPECT_THAT(AwaitText(3), ElementsAre("step 2 without 8", "step 1 done: 7", "step 2 done"));
+  EXPECT_EQ(executor_.started(), 1);
+}
+
+TEST_F(RunnerThreadTest, DroppingFromAStepThatIsOverHasNoEffect) {
+  executor_.Allow(4);
+  Submit(1, false, {7});
+  EXPECT_THAT(AwaitText(1), ElementsAre("step 1 done: 7"));
+  runner_->Drop({StepId(1), SequenceKey(7)});
+  Submit(2, false, {7});
+  EXPECT_THAT(AwaitText(1), ElementsAre("step 2 done: 7"));
 }
 
 TEST_F(RunnerThreadTest, ErrorsOfTheComputationArriveAsTheStepsStatus) {
@@ -177,9 +228,9 @@ TEST_F(RunnerThreadTest, DestructionPostsWholeStepsOnly) {
   std::vector<std::string> text;
   while (std::optional<RunnerEvent> event = events_.TryPop()) text.push_back(Describe(*event));
   // Whether the second step began before the end was known is a matter of time.
-  EXPECT_THAT(text, AnyOf(ElementsAre("step 1 layer 1", "step 1 done"),
-                          ElementsAre("step 1 layer 1", "step 1 done", "step 2 layer 0",
-                                      "step 2 layer 1", "step 2 done")));
+  EXPECT_THAT(text, AnyOf(ElementsAre("step 1 layer 1", "step 1 done: 1"),
+                          ElementsAre("step 1 layer 1", "step 1 done: 1", "step 2 layer 0",
+                                      "step 2 layer 1", "step 2 done: 1")));
 }
 
 TEST_F(RunnerThreadTest, IdleDestructionEndsAtOnce) {

@@ -6,12 +6,14 @@
 #include <cstring>
 #include <limits>
 
+#include "tests/common/model/layer_watcher.h"
 #include "tests/common/model/model_rig.h"
 #include "tests/common/weights/tiny_model.h"
 
 namespace tandem {
 namespace {
 
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -49,7 +51,8 @@ class TransformerExecutorTest : public ::testing::Test {
         executor_(rig_.transformer.get(), rig_.team.get()) {}
 
   StepDone Execute(std::vector<StepSequence> sequences) {
-    return executor_.Execute(MakePlan(std::move(sequences)), [](uint32_t) {});
+    LayerWatcher watcher;
+    return executor_.Execute(MakePlan(std::move(sequences)), &watcher);
   }
 
   std::unique_ptr<ModelFile> file_;
@@ -86,15 +89,69 @@ TEST_F(TransformerExecutorTest, TokenIsDrawnAfterTheSequencesLastToken) {
   EXPECT_EQ(done.sampled[1].logprobs->top.size(), 1u);
 }
 
+// Wants some sequences no more after the first layer, and keeps what their blocks hold then.
+class DroppingWatcher final : public StepWatcher {
+ public:
+  DroppingWatcher(std::vector<SequenceKey> unwanted, std::function<void()> on_dropped)
+      : unwanted_(std::move(unwanted)), on_dropped_(std::move(on_dropped)) {}
+  void OnLayer(uint32_t) override { ++layers_; }
+  std::vector<SequenceKey> Unwanted() override { return std::exchange(unwanted_, {}); }
+  void OnDropped(SequenceKey) override { on_dropped_(); }
+  int layers() const { return layers_; }
+
+ private:
+  std::vector<SequenceKey> unwanted_;
+  const std::function<void()> on_dropped_;
+  int layers_ = 0;
+};
+
+TEST_F(TransformerExecutorTest, DroppedSequenceIsNotWrittenAnyMoreAndChangesNothingForOthers) {
+  const std::vector<StepSequence> both = {MakeSequence(1, 0, {10, 11, 12}, 0, true),
+                                          MakeSequence(2, 0, MakeTokens(30, 300, 1), 3, true),
+                                          MakeSequence(3, 0, {20, 21}, 6, true)};
+  const StepDone undisturbed = Execute(both);
+  const auto kv = [&](uint32_t first_block) {
+    const auto run = rig_.arena->Run(1, BlockId(first_block), 3);
+    return std::vector<std::byte>(run.begin(), run.end());
+  };
+  const std::vector<std::byte> first_kv = kv(0), last_kv = kv(6);
+  const auto all = rig_.arena->Whole();
+  std::fill(all.begin(), all.end(), std::byte{0});
+
+  int dropped = 0;
+  DroppingWatcher watcher({SequenceKey(2)}, [&] { ++dropped; });
+  const StepDone done = executor_.Execute(MakePlan(both), &watcher);
+  ASSERT_TRUE(done.status.ok()) << done.status;
+  EXPECT_EQ(dropped, 1);
+  ASSERT_EQ(done.sampled.size(), 2u);
+  EXPECT_EQ(done.sampled[0].key, SequenceKey(1));
+  EXPECT_EQ(done.sampled[0].logprobs, undisturbed.sampled[0].logprobs);
+  EXPECT_EQ(done.sampled[1].key, SequenceKey(3));
+  EXPECT_EQ(done.sampled[1].logprobs, undisturbed.sampled[2].logprobs);
+  EXPECT_EQ(kv(0), first_kv);
+  EXPECT_EQ(kv(6), last_kv);
+  EXPECT_THAT(kv(3), Each(std::byte{0}));  // of the second layer
+}
+
+TEST_F(TransformerExecutorTest, AStepThatNobodyWantsEndsAtTheNextLayer) {
+  DroppingWatcher watcher({SequenceKey(1)}, [] {});
+  const StepDone done =
+      executor_.Execute(MakePlan({MakeSequence(1, 0, {10, 11}, 0, true)}), &watcher);
+  EXPECT_TRUE(done.status.ok()) << done.status;
+  EXPECT_THAT(done.sampled, IsEmpty());
+  EXPECT_EQ(watcher.layers(), 1);
+}
+
 TEST_F(TransformerExecutorTest, LayersAreReportedWithReadableKv) {
   StepPlan plan = MakePlan({MakeSequence(1, 0, MakeTokens(16, 300, 1), 0, false)});
   plan.report_layers = true;
   std::vector<uint32_t> layers;
-  const StepDone done = executor_.Execute(plan, [&](uint32_t layer) {
+  LayerWatcher watcher([&](uint32_t layer) {
     layers.push_back(layer);
     const auto run = rig_.arena->Run(layer, BlockId(0), 1);
     EXPECT_TRUE(std::any_of(run.begin(), run.end(), [](std::byte b) { return b != std::byte{0}; }));
   });
+  const StepDone done = executor_.Execute(plan, &watcher);
   EXPECT_TRUE(done.status.ok());
   EXPECT_THAT(layers, ElementsAre(0, 1));
   EXPECT_THAT(done.sampled, IsEmpty());

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -134,6 +136,48 @@ TEST(LogTest, LinesOfManyThreadsDoNotMix) {
   const auto lines = captured.Stop();
   ASSERT_THAT(lines, SizeIs(800));
   for (const auto& line : lines) EXPECT_THAT(line, EndsWith(" end=e"));
+}
+
+// In place of stderr: a pipe that nobody reads.
+class UnreadStderr {
+ public:
+  UnreadStderr() : saved_(dup(STDERR_FILENO)) {
+    int ends[2];
+    if (pipe(ends) != 0) std::abort();
+    read_end_ = ends[0];
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+  }
+  ~UnreadStderr() {
+    dup2(saved_, STDERR_FILENO);
+    close(saved_);
+    CloseReader();
+  }
+  void CloseReader() {
+    if (read_end_ >= 0) close(read_end_);
+    read_end_ = -1;
+  }
+
+ private:
+  const int saved_;
+  int read_end_ = -1;
+};
+
+TEST(LogTest, FullPipeHoldsNobodyUp) {
+  StartLog(Level::kInfo, "router");
+  UnreadStderr unread;
+  auto logged = std::async(std::launch::async, [] {
+    for (int i = 0; i < 100; ++i) Log(Level::kInfo, "event", {{"v", std::string(2000, 'x')}});
+  });
+  EXPECT_EQ(logged.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  unread.CloseReader();
+}
+
+TEST(LogTest, ClosedPipeEndsNobody) {
+  StartLog(Level::kInfo, "router");
+  UnreadStderr unread;
+  unread.CloseReader();
+  Log(Level::kInfo, "event");
 }
 
 TEST(LevelTest, NamesAreKnownAndOthersAreNot) {

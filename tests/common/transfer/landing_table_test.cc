@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "common/base/crc32c.h"
+#include "common/transfer/block_checksum.h"
 #include "tests/common/transfer/test_memory.h"
 
 namespace tandem {
@@ -24,8 +24,12 @@ class LandingTableTest : public ::testing::Test {
     table_.Open({kGrant, kPeer, 3, {BlockId(8), BlockId(9), BlockId(2)}});
   }
   SegmentHeader Header(SegmentId segment) {
-    return {kGrant, segment,
-            std::vector<uint32_t>(segment.num_blocks, Crc32c(std::vector<std::byte>(kBytes)))};
+    SegmentHeader header{kGrant, segment, {}};
+    for (uint32_t i = 0; i < segment.num_blocks; ++i) {
+      header.block_crc32c.push_back(
+          BlockChecksum(Nonce{}, segment, segment.first_block + i, std::vector<std::byte>(kBytes)));
+    }
+    return header;
   }
   std::optional<Placement> Place(SegmentId segment) {
     return table_.Place(kPeer, Header(segment), segment.num_blocks * kBytes);
@@ -161,6 +165,19 @@ TEST_F(LandingTableTest, CloseAnswersAtOnceWhenNothingIsPostedOrKnown) {
 TEST_F(LandingTableTest, EndedPeerWritesNothingMore) {
   table_.RefusePeer(kPeer);
   EXPECT_FALSE(Place({0, 0, 3, 1}));
+}
+
+// Its bytes arrive whole, under a header that was changed on the way.
+TEST_F(LandingTableTest, GoodBytesInAnotherPlaceAreBad) {
+  SegmentHeader header = Header({0, 0, 3, 1});
+  header.segment.first_block = 4;
+  const auto placement = table_.Place(kPeer, header, kBytes);
+  ASSERT_TRUE(placement.has_value());
+  table_.Received(placement->token, true);
+  Land({0, 1, 4, 1});
+  table_.HandleCommit(kPeer, Commit{kGrant, 4, 1, {{0, 0, 4, 1}, {0, 1, 4, 1}}});
+  ASSERT_NE(Last<ChunkRejected>(), nullptr);
+  EXPECT_EQ(counters_.checksum_failures, 1u);
 }
 
 }  // namespace

@@ -54,5 +54,15 @@ TEST(ShmFolder, OnlyFoldersOfTheDeadAreSweptAndOnlyAfterTheirTime) {
   fs::remove_all(living->path());
 }
 
+// A process may end while its /proc file is read, and a folder may be anybody's.
+TEST(ShmFolder, WhatCannotBeReadIsLeftAlone) {
+  const std::string strange = ShmFolder::Create()->path();
+  ASSERT_TRUE(fs::remove(strange + "/owner"));
+  ASSERT_EQ(mkdir((strange + "/owner").c_str(), 0700), 0);  // opens, and fails when it is read
+  EXPECT_NO_THROW(ShmFolder::Sweep(std::chrono::seconds(0)));
+  EXPECT_TRUE(fs::exists(strange));
+  fs::remove_all(strange);
+}
+
 }  // namespace
 }  // namespace tandem

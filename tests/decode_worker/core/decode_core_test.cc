@@ -135,6 +135,29 @@ TEST(DecodeCoreTest, CancelDuringAStepFreesBlocksOnlyAfterIt) {
   EXPECT_THAT(rig.Sent<TokenFrame>(), IsEmpty());
 }
 
+TEST(DecodeCoreTest, CancelledSequenceLeavesTheStepAndTheOthersGoOn) {
+  DecodeRig rig;
+  rig.Send(rig.NewGenerate(1, 40, 3));
+  rig.RunStep();
+  rig.RunStep();  // the first token; the next step computes it
+  rig.Send(rig.NewGenerate(2, 10, 3));
+  rig.RunStep();  // both are in the step that runs now
+  ASSERT_THAT(rig.effects_.steps, SizeIs(1));
+  StepPlan& running = rig.effects_.steps[0];
+  ASSERT_THAT(running.sequences, SizeIs(2));
+  rig.Send(Cancel{RequestId(1), 1});
+  ASSERT_THAT(rig.effects_.drops, SizeIs(1));
+  const StepDrop drop = rig.effects_.drops[0];
+  EXPECT_EQ(drop.step, running.id);
+  std::erase_if(running.sequences, [&](const StepSequence& s) { return s.key == drop.key; });
+  const uint32_t before = rig.cache_.pool().available();
+  rig.Deliver(RunnerEvent(SequenceDropped{drop.step, drop.key}));
+  EXPECT_GT(rig.cache_.pool().available(), before);
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(2), ElementsAre(10, 11, 12));
+  EXPECT_TRUE(rig.OnlyFreeAndCachedRemain());
+}
+
 TEST(DecodeCoreTest, EndOfASessionCancelsAllItStarted) {
   DecodeRig rig;
   rig.Send(rig.NewGenerate(1, 40, 50));
@@ -152,6 +175,17 @@ TEST(DecodeCoreTest, RequestEndsAtItsDeadline) {
   ASSERT_THAT(rig.Sent<TokenFrame>(), SizeIs(1));
   EXPECT_EQ(rig.Sent<TokenFrame>()[0].finish->reason, FinishReason::kError);
   EXPECT_TRUE(rig.OnlyFreeAndCachedRemain());
+}
+
+// A router without a limit sends what is left of all time by its own clock; the worker's may be
+// ahead.
+TEST(DecodeCoreTest, RequestWithoutADeadlineNeverExpires) {
+  DecodeRig rig;
+  Generate generate = rig.NewGenerate(1, 10, 5);
+  generate.remaining = kNever - Instant{};
+  rig.Send(generate);
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(1), SizeIs(5));
 }
 
 TEST(DecodeCoreTest, FailedStepEndsItsRequestsAndKeepsServing) {

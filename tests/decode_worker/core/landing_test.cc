@@ -158,6 +158,49 @@ TEST_F(LandingTest, OfferWaitsForRoomWithoutLosingItsLease) {
   EXPECT_TRUE(rig.LastPeerMessage<Grant>().has_value());
 }
 
+// The pool holds this one sequence and no more.
+TEST_F(LandingTest, BlocksBehindAGapDoNotKeepTheNextAttemptWaiting) {
+  DecodeRig rig(5);
+  rig.Send(rig.NewGenerate(1, kPromptSize, 3, DecodeRig::Assignment(1)));
+  const Grant lost = rig.OfferAndTakeGrant(1, kBlocks);
+  rig.Land(lost, 2, 2);
+  rig.FromPeer(Abandon{Nonce{9, 1}, "no reason"});
+  rig.Deliver(TransferEvent(Quiesced{lost.grant}));
+  rig.Send(Assign{RequestId(1), 1, DecodeRig::Assignment(2)});
+  const Grant grant = rig.OfferAndTakeGrant(2, kBlocks);
+  EXPECT_EQ(grant.nonce, (Nonce{9, 2}));
+  EXPECT_THAT(grant.run_lengths, ElementsAre(kBlocks));
+}
+
+TEST_F(LandingTest, OldestOfferIsGrantedThoughYoungerSequencesMayGrow) {
+  DecodeRig rig(8);
+  rig.Send(rig.NewGenerate(1, kPromptSize, 3, DecodeRig::Assignment(1)));
+  rig.Send(rig.NewGenerate(2, 10, 5));
+  rig.Send(rig.NewGenerate(3, 10, 5));
+  rig.RunStep();
+  rig.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks});
+  EXPECT_TRUE(rig.LastPeerMessage<Grant>().has_value());
+}
+
+// Both outgrew what was booked; the younger one waits for room and holds what landed of its prompt.
+TEST_F(LandingTest, WaitingSequenceGivesItsBlocksToTheGrowthOfAnOlderOne) {
+  DecodeCoreOptions options = DecodeRig::DefaultOptions();
+  options.expected_output_tokens = 1;
+  DecodeRig rig(9, options);
+  rig.Send(rig.NewGenerate(2, 16, 120));
+  rig.Send(rig.NewGenerate(1, kPromptSize, 3, DecodeRig::Assignment(1)));
+  const Grant lost = rig.OfferAndTakeGrant(1, kBlocks);
+  rig.Land(lost, 0, 2);
+  rig.FromPeer(Abandon{Nonce{9, 1}, "no reason"});
+  rig.Deliver(TransferEvent(Quiesced{lost.grant}));
+  rig.Send(Assign{RequestId(1), 1, DecodeRig::Assignment(2)});
+  for (int i = 0; i < 80; ++i) rig.RunStep();
+  rig.FromPeer(Offer{Nonce{9, 2}, kDecodeLife, kBlocks});
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(2), SizeIs(120));
+  EXPECT_EQ(rig.LastPeerMessage<Grant>()->nonce, (Nonce{9, 2}));
+}
+
 TEST_F(LandingTest, WholePromptInTheCacheNeedsNoPush) {
   const Grant grant = rig_.OfferAndTakeGrant(1, kBlocks);
   rig_.Land(grant, 0, kBlocks);

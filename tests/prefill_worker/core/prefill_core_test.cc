@@ -35,14 +35,15 @@ class PrefillCoreTest : public ::testing::Test {
     core_.Handle(std::move(event), now_, &effects_);
     core_.Advance(now_, Duration{}, &effects_);
   }
-  void Submit(uint32_t tokens, uint32_t attempt = 1, Nonce nonce = kNonce) {
+  void Submit(uint32_t tokens, uint32_t attempt = 1, Nonce nonce = kNonce,
+              Duration remaining = std::chrono::seconds(60)) {
     PrefillJob job{.request = RequestId(1),
                    .epoch = 1,
                    .attempt = attempt,
                    .nonce = nonce,
                    .decode_address = "there",
                    .decode = kDecode,
-                   .remaining = std::chrono::seconds(60)};
+                   .remaining = remaining};
     for (uint32_t i = 0; i < tokens; ++i) job.tokens.push_back(static_cast<TokenId>(i));
     Deliver(SessionMessages{kRouter, {std::move(job)}});
   }
@@ -212,6 +213,23 @@ TEST_F(PrefillCoreTest, CancelTellsTheDecodeWorkerAndWaitsForTheStep) {
   ExpectAllGivenBack();
 }
 
+TEST_F(PrefillCoreTest, CancelledJobLeavesAllItsStepsAndFreesItsBlocksWhenItHas) {
+  Submit(70);
+  ASSERT_THAT(effects_.steps, SizeIs(2));
+  const StepId first = effects_.steps[0].id, second = effects_.steps[1].id;
+  const SequenceKey key = effects_.steps[0].sequences[0].key;
+  Deliver(SessionMessages{kRouter, {CancelJob{RequestId(1), 1, 1}}});
+  EXPECT_THAT(effects_.drops,
+              ElementsAre(Field(&StepDrop::step, first), Field(&StepDrop::step, second)));
+  Deliver(RunnerEvent(SequenceDropped{first, key}));
+  EXPECT_LT(cache_.pool().available(), cache_.pool().num_blocks());
+  Deliver(RunnerEvent(SequenceDropped{second, key}));
+  EXPECT_EQ(cache_.pool().available(), cache_.pool().num_blocks());
+  EndStep();
+  EndStep();
+  ExpectAllGivenBack();
+}
+
 TEST_F(PrefillCoreTest, RevocationEndsTheJobWithoutAnAnswer) {
   Submit(40);
   FromDecode(Revoke{kNonce, "another filler"});
@@ -272,6 +290,12 @@ TEST_F(PrefillCoreTest, JobsBeyondTheBoundsAreRefused) {
   EXPECT_EQ(Ended()[1].message, "queue full");
 }
 
+TEST_F(PrefillCoreTest, JobWithoutADeadlineNeverExpires) {
+  Submit(40, 1, kNonce, kNever - Instant{});
+  EXPECT_THAT(Ended(), IsEmpty());
+  EXPECT_THAT(PeerMessages<Offer>(), SizeIs(1));
+}
+
 TEST_F(PrefillCoreTest, RepeatedJobIsServedOnce) {
   Submit(40);
   Submit(40);
@@ -285,6 +309,18 @@ TEST_F(PrefillCoreTest, EngineFailureEndsTheJobsOfTheStep) {
   Deliver(RunnerEvent(StepDone{.step = id, .status = absl::InternalError("NaN")}));
   EXPECT_EQ(Ended()[0].result, JobResult::kAbandoned);
   ExpectAllGivenBack();
+}
+
+TEST_F(PrefillCoreTest, StepAfterAFailedOneLeavesNothingInTheCache) {
+  Submit(96);
+  ASSERT_THAT(effects_.steps, SizeIs(2));
+  const StepId first = effects_.steps[0].id;
+  const StepId second = effects_.steps[1].id;
+  effects_.steps.clear();
+  Deliver(RunnerEvent(StepDone{.step = first, .status = absl::InternalError("NaN")}));
+  Deliver(RunnerEvent(StepDone{.step = second}));
+  ExpectAllGivenBack();
+  EXPECT_EQ(cache_.pool().count(BlockState::kCached), 0u);
 }
 
 TEST_F(PrefillCoreTest, StaleAnswersAreCountedAndChangeNothing) {

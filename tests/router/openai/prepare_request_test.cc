@@ -49,6 +49,19 @@ TEST(PrepareRequestTest, ChatFillsTheRestAndUserTextForgesNoControlToken) {
   EXPECT_EQ(prepared.value().sampling[0].max_tokens, 90u);
 }
 
+TEST(PrepareRequestTest, ToolsThatTheTemplateDoesNotShowAreRefused) {
+  const auto chat = [](const std::string& field) {
+    return Request(ApiKind::kChat,
+                   R"({"messages":[{"role":"u","content":"x"}],")" + field + R"(":[{"a":1}]})");
+  };
+  EXPECT_EQ(PrepareRequest(chat("tools"), Model(), 100).error().param, "tools");
+  EXPECT_EQ(PrepareRequest(chat("documents"), Model(), 100).error().param, "documents");
+  TextModel model = Model();
+  model.chat_template = *ChatTemplate::Parse("{% if tools %}t{% endif %}{{ documents }}m", {});
+  EXPECT_TRUE(PrepareRequest(chat("tools"), model, 100).ok());
+  EXPECT_TRUE(PrepareRequest(chat("documents"), model, 100).ok());
+}
+
 TEST(PrepareRequestTest, LimitsNameTheField) {
   auto completion = Request(ApiKind::kCompletion, R"({"prompt":"abcd","max_tokens":7})");
   EXPECT_TRUE(PrepareRequest(completion, Model(), 11).ok());
