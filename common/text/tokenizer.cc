@@ -41,8 +41,7 @@ absl::Status CheckIds(const TokenizerData& data) {
 }  // namespace
 
 struct Tokenizer::Rep {
-  Rep(PreTokenizer pre, BytePairMerger merges)
-      : pre_tokenizer(std::move(pre)), merger(std::move(merges)) {}
+  Rep(PreTokenizer pre, BytePairMerger merges) : pre_tokenizer(pre), merger(std::move(merges)) {}
 
   void EncodePlain(absl::string_view text, std::vector<TokenId>& out) const {
     for (size_t pos = 0; pos < text.size();) {
@@ -99,7 +98,7 @@ absl::StatusOr<Tokenizer> Tokenizer::Create(const TokenizerData& data) {
   ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, PreTokenizer::Create(data.pre_tokenizer));
   ASSIGN_OR_RETURN(BytePairMerger merger, BytePairMerger::Create(data.tokens, data.merges));
 
-  auto rep = std::make_unique<Rep>(std::move(pre_tokenizer), std::move(merger));
+  auto rep = std::make_unique<Rep>(pre_tokenizer, std::move(merger));
   rep->bytes.reserve(data.tokens.size());
   rep->is_control.reserve(data.tokens.size());
   for (size_t i = 0; i < data.tokens.size(); ++i) {
