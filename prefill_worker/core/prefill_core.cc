@@ -44,6 +44,7 @@ PrefillCore::PrefillCore(const PrefillCoreOptions& options, KvCache* cache)
 }
 
 void PrefillCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects) {
+  now_ = now;
   if (auto* opened = std::get_if<SessionOpened>(&event)) {
     sessions_.insert(opened->session);
   } else if (auto* batch = std::get_if<SessionMessages>(&event)) {
@@ -372,6 +373,7 @@ bool PrefillCore::SubmitStep(WorkerEffects* effects) {
 }
 
 void PrefillCore::Advance(Instant now, Duration progress_age, WorkerEffects* effects) {
+  now_ = now;
   EndJobsIf([&](const Job& job) { return now >= job.expires; }, JobResult::kAbandoned,
             "deadline passed", /*tell_peer=*/true, now, effects);
   EndJobsIf([&](const Job& job) { return now >= job.push_deadline; }, JobResult::kAbandoned,
@@ -406,6 +408,7 @@ void PrefillCore::EndJob(Job& job, JobResult result, absl::string_view message, 
                          Instant now, WorkerEffects* effects) {
   TANDEM_CHECK(!job.ended);
   job.ended = true;
+  if (result == JobResult::kCancelled) cancels_.Cancelled(job.key, now);
   ++counters_.jobs_by_result[static_cast<size_t>(result)];
   const PrefillJob& request = job.request;
   const uint32_t computed_tokens =
@@ -444,7 +447,9 @@ void PrefillCore::EndJob(Job& job, JobResult result, absl::string_view message, 
 void PrefillCore::ForgetIfUnused(SequenceKey key) {
   auto it = jobs_.find(key);
   TANDEM_CHECK(it != jobs_.end());
-  if (it->second->ended && !it->second->in_use()) jobs_.erase(it);
+  if (!it->second->ended || it->second->in_use()) return;
+  jobs_.erase(it);
+  cancels_.LetGo(key, now_);
 }
 
 void PrefillCore::EndJobsIf(const std::function<bool(const Job&)>& matches, JobResult result,

@@ -209,8 +209,11 @@ TEST_F(PrefillCoreTest, CancelTellsTheDecodeWorkerAndWaitsForTheStep) {
   EXPECT_THAT(PeerMessages<Abandon>(), SizeIs(1));
   EXPECT_EQ(Ended()[0].result, JobResult::kCancelled);
   EXPECT_FALSE(core_.idle());
+  now_ += std::chrono::milliseconds(30);
   RunStep();
   ExpectAllGivenBack();
+  EXPECT_THAT(core_.TakeCancelToFree(), ElementsAre(std::chrono::milliseconds(30)));
+  EXPECT_THAT(core_.TakeCancelToFree(), IsEmpty());
 }
 
 TEST_F(PrefillCoreTest, RevocationEndsTheJobWithoutAnAnswer) {
