@@ -28,7 +28,7 @@ struct KvTerms {
   uint32_t head_dim = 0;
   std::string kv_type;  // "f16", "f32"
   std::string layout;   // "layer,block,kv,head,token,dim"
-  std::string checksum = "crc32c";
+  std::string checksum = "crc32c-placed";
 
   friend bool operator==(const KvTerms&, const KvTerms&) = default;
 };

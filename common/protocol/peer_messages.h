@@ -71,7 +71,7 @@ struct SegmentId {
 struct SegmentHeader {
   GrantId grant;
   SegmentId segment;
-  std::vector<uint32_t> block_crc32c;  // one per block: K then V of this layer
+  std::vector<uint32_t> block_crc32c;  // one per block: its place, then K and V of this layer
 };
 
 // Ends a chunk: these segments together complete blocks [first_block, first_block + num_blocks).

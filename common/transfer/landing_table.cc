@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/base/crc32c.h"
 #include "common/base/protection.h"
+#include "common/transfer/block_checksum.h"
 
 namespace tandem {
 
@@ -109,7 +109,9 @@ void LandingTable::Received(SegmentToken token, bool ok) {
   }
   for (uint32_t i = 0; i < posted.segment.num_blocks; ++i) {
     const auto block = posted.memory.subspan(i * memory_.block_bytes, memory_.block_bytes);
-    const bool intact = !Enabled(Protection::kChecksum) || Crc32c(block) == posted.block_crc32c[i];
+    const bool intact =
+        !Enabled(Protection::kChecksum) ||
+        BlockChecksum(posted.grant, posted.segment, i, block) == posted.block_crc32c[i];
     const bool good = ok && intact;
     if (ok && !good) ++counters_->checksum_failures;
     CellAt(landing, posted.segment.layer, posted.segment.first_block + i) =

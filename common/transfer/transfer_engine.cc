@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
-#include "common/base/crc32c.h"
 #include "common/base/deadline.h"
 #include "common/base/status_macros.h"
 #include "common/protocol/peer_wire.h"
+#include "common/transfer/block_checksum.h"
 
 namespace tandem {
 
@@ -249,8 +249,8 @@ absl::Status TransferEngine::StartPush(Peer& peer, const PushSegment& push) {
   SegmentHeader header{push.grant, push.segment, {}};
   header.block_crc32c.reserve(push.segment.num_blocks);
   for (uint32_t i = 0; i < push.segment.num_blocks; ++i) {
-    header.block_crc32c.push_back(
-        Crc32c(source.subspan(i * memory_.block_bytes, memory_.block_bytes)));
+    const auto block = source.subspan(i * memory_.block_bytes, memory_.block_bytes);
+    header.block_crc32c.push_back(BlockChecksum(push.grant, push.segment, i, block));
   }
   TANDEM_CHECK_MSG(!sends_.contains(push.push), "a push id is used once");
   return transport_->SendSegment(peer.send_link, EncodeSegmentHeader(header), source,

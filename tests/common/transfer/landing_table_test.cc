@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "common/base/crc32c.h"
+#include "common/transfer/block_checksum.h"
 #include "tests/common/transfer/test_memory.h"
 
 namespace tandem {
@@ -24,8 +24,12 @@ class LandingTableTest : public ::testing::Test {
     table_.Open({kGrant, kPeer, 3, {BlockId(8), BlockId(9), BlockId(2)}});
   }
   SegmentHeader Header(SegmentId segment) {
-    return {kGrant, segment,
-            std::vector<uint32_t>(segment.num_blocks, Crc32c(std::vector<std::byte>(kBytes)))};
+    SegmentHeader header{kGrant, segment, {}};
+    const std::vector<std::byte> zeros(kBytes);
+    for (uint32_t i = 0; i < segment.num_blocks; ++i) {
+      header.block_crc32c.push_back(BlockChecksum(kGrant, segment, i, zeros));
+    }
+    return header;
   }
   std::optional<Placement> Place(SegmentId segment) {
     return table_.Place(kPeer, Header(segment), segment.num_blocks * kBytes);
