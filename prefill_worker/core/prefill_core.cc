@@ -151,7 +151,7 @@ void PrefillCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant n
     OnGrant(*job, std::move(*grant), now, effects);
   } else if (auto* refused = std::get_if<OfferRefused>(&message)) {
     if (Job* job = FindByNonce(peer, refused->nonce)) {
-      EndJob(*job, JobResult::kRevoked, absl::StrCat("offer refused: ", refused->reason),
+      EndJob(*job, JobResult::kAbandoned, absl::StrCat("offer refused: ", refused->reason),
              /*tell_peer=*/false, now, effects);
     }
   } else if (auto* revoke = std::get_if<Revoke>(&message)) {

@@ -225,6 +225,17 @@ TEST_F(PrefillCoreTest, RevocationEndsTheJobWithoutAnAnswer) {
   ExpectAllGivenBack();
 }
 
+// Unlike a revocation, nobody else tells the router of it: an offer may come before the decode worker
+// has heard of the attempt.
+TEST_F(PrefillCoreTest, RefusedOfferIsThisWorkersOwnEnd) {
+  Submit(40);
+  FromDecode(OfferRefused{kNonce, "unknown or revoked nonce"});
+  EXPECT_EQ(Ended()[0].result, JobResult::kAbandoned);
+  EXPECT_THAT(PeerMessages<Abandon>(), IsEmpty());
+  RunStep();
+  ExpectAllGivenBack();
+}
+
 TEST_F(PrefillCoreTest, LostDecodeWorkerEndsItsJobs) {
   Submit(40);
   SendGrant(0, {2});
