@@ -1,5 +1,5 @@
-"""A TCP proxy on the loopback that breaks its connections when told to: `up` is what clients say, `down` what the server
-answers. One thread; the kernel's buffers are all that a stalled direction holds."""
+"""A TCP proxy on the loopback that breaks its connections when told to: `up` is what clients say, `down` what the
+server answers. One thread; the kernel's buffers are all that a stalled direction holds."""
 import socket
 import threading
 import time

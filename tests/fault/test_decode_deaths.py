@@ -1,4 +1,4 @@
-"""A decode worker that is killed, or stopped and woken, between any two tokens: the client sees the undisturbed stream."""
+"""A decode worker that is killed, or stopped and woken, between any two tokens: the stream is the undisturbed one."""
 import signal
 import threading
 
@@ -38,7 +38,7 @@ def seeded(**fields):
 
 
 def at_cut(cluster, request, cut, harm):
-    """Streams the request; harm(worker) happens once `cut` tokens are out, at 0 as soon as a decode worker booked it."""
+    """Streams the request; harm(worker) happens once `cut` tokens are out, at 0 as soon as it is booked."""
     watched, busy = Stream(), []
 
     def find():
@@ -79,8 +79,8 @@ def disturb_all(cluster, name, make, cuts):
     """Between the last tokens a worker may be done before it is dead; of several cuts some are in time."""
     gaps = [gap for gap in (disturb(cluster, name, make, cut) for cut in cuts) if gap is not None]
     assert gaps, "no cut of %s was in time" % name
-    figure("decode worker killed, %s: longest gap beyond a first token's own time %.2f s; %d of %d cuts before the last "
-           "token", name, max(gaps), len(gaps), len(cuts))
+    figure("decode worker killed, %s: longest gap beyond a first token's own time %.2f s; %d of %d cuts before the "
+           "last token", name, max(gaps), len(gaps), len(cuts))
 
 
 def test_greedy_stream_survives_a_kill_between_any_two_tokens(cluster):

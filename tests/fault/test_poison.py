@@ -35,7 +35,7 @@ def test_prompt_that_kills_two_prefill_workers_is_filled_by_decode():
 
         def kill_the_filler():
             for _ in range(2):
-                worker = wait_for(lambda: booked_by(cluster, watched.trace_id, "prefill"), 60, "a prefill worker has it")
+                worker = wait_for(lambda: booked_by(cluster, watched.trace_id, "prefill"), 60, "a worker has it")
                 worker.kill()
                 dead.append(worker.name)
         killer = threading.Thread(target=kill_the_filler)

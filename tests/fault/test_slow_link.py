@@ -1,5 +1,5 @@
-"""A prefill worker behind a slow network: a push that makes progress is not taken for dead. The worker runs in a network
-namespace of its own, joined by a veth pair that `tc tbf` throttles; needs root."""
+"""A prefill worker behind a slow network: a push that makes progress is not taken for dead. The worker runs in a
+network namespace of its own, joined by a veth pair that `tc tbf` throttles; needs root."""
 import os
 import subprocess
 
@@ -63,8 +63,9 @@ def slow():
     with Link() as link:
         environment = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": link.name}
         everywhere = ["--listen-host", "0.0.0.0", "--metrics-host", "0.0.0.0"]
-        with Cluster(prefill=1, decode=1, environment=environment, prefix={"prefill": ["ip", "netns", "exec", link.name]},
-                     hosts={"prefill": link.subnet + ".2"}, arguments={"prefill": everywhere}) as cluster:
+        with Cluster(prefill=1, decode=1, environment=environment, arguments={"prefill": everywhere},
+                     prefix={"prefill": ["ip", "netns", "exec", link.name]},
+                     hosts={"prefill": link.subnet + ".2"}) as cluster:
             yield link, cluster
 
 

@@ -225,8 +225,8 @@ TEST_F(PrefillCoreTest, RevocationEndsTheJobWithoutAnAnswer) {
   ExpectAllGivenBack();
 }
 
-// Unlike a revocation, nobody else tells the router of it: an offer may come before the decode worker
-// has heard of the attempt.
+// Unlike a revocation, nobody else tells the router of it: an offer may come before the decode
+// worker has heard of the attempt.
 TEST_F(PrefillCoreTest, RefusedOfferIsThisWorkersOwnEnd) {
   Submit(40);
   FromDecode(OfferRefused{kNonce, "unknown or revoked nonce"});
