@@ -27,6 +27,7 @@ def test_clients_that_never_read_are_cut_off_and_hold_little():
         stream(cluster, body())
         # A first pair, so that what the allocator keeps is there before the measurement.
         for client in [never_reading(cluster) for _ in range(STREAMS)]:
+            assert client.recv(1)  # its stream has begun
             client.close()
         wait_for(lambda: cluster.router_metric("tandem_requests_cancelled_total") >= STREAMS, 60, "they are gone")
         before, rss = holdings(cluster), resident_bytes(cluster.router)
