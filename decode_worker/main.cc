@@ -35,6 +35,7 @@ absl::Status RunDecodeWorker(const DecodeConfig& config) {
     metrics->tokens[WorkerTokens::kPromptCachedRemote].SetTotal(counters.landed_tokens);
     metrics->tokens[WorkerTokens::kGenerated].SetTotal(counters.generated_tokens);
     metrics->cancelled.SetTotal(counters.cancelled);
+    for (Duration span : core.TakeCancelToFree()) metrics->cancel_to_free.Observe(ToSeconds(span));
     metrics->preemptions.SetTotal(counters.preemptions);
     metrics->fills_lost.SetTotal(counters.fills_lost);
     metrics->takeovers.SetTotal(counters.takeovers);

@@ -27,6 +27,7 @@ absl::Status RunPrefillWorker(const PrefillConfig& config) {
     metrics->tokens[WorkerTokens::kPromptCachedLocal].SetTotal(counters.cached_tokens);
     metrics->cancelled.SetTotal(
         counters.jobs_by_result[static_cast<size_t>(JobResult::kCancelled)]);
+    for (Duration span : core.TakeCancelToFree()) metrics->cancel_to_free.Observe(ToSeconds(span));
     metrics->fills_lost.SetTotal(
         counters.jobs_by_result[static_cast<size_t>(JobResult::kAbandoned)] +
         counters.jobs_by_result[static_cast<size_t>(JobResult::kRevoked)]);

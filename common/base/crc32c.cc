@@ -98,11 +98,11 @@ __attribute__((target("sse4.2"))) uint32_t ExtendWithSse42(uint32_t crc, const u
 
 }  // namespace
 
-uint32_t Crc32c(absl::Span<const std::byte> bytes) {
+uint32_t Crc32c(absl::Span<const std::byte> bytes, uint32_t before) {
   static const bool has_sse42 = __builtin_cpu_supports("sse4.2");
   const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
   const auto extend = has_sse42 ? ExtendWithSse42 : ExtendWithTable;
-  return ~extend(~0u, data, bytes.size());
+  return ~extend(~before, data, bytes.size());
 }
 
 }  // namespace tandem

@@ -8,6 +8,7 @@
 
 namespace tandem {
 
-uint32_t Crc32c(absl::Span<const std::byte> bytes);
+// `before`: the checksum of bytes that come before these; 0 without any.
+uint32_t Crc32c(absl::Span<const std::byte> bytes, uint32_t before = 0);
 
 }  // namespace tandem

@@ -16,6 +16,8 @@ inline const std::vector<double> kFirstTokenBounds = {
 inline const std::vector<double> kRequestBounds = {.05, .1,  .2,  .3,  .5,  .8,  1,    1.5,
                                                    2,   2.5, 5,   10,  15,  20,  30,   40,
                                                    50,  60,  120, 240, 480, 960, 1920, 7680};
+inline const std::vector<double> kCancelBounds = {.0001, .0005, .001, .0025, .005, .01, .025, .05,
+                                                  .1,    .15,   .2,   .25,   .5,   1,   2.5,  10};
 inline const std::vector<double> kSequenceCountBounds = {1,  2,   4,   8,   16,  32,
                                                          64, 128, 256, 512, 1024};
 inline const std::vector<double> kTokenCountBounds = {1,   8,    16,   32,   64,   128,  256,

@@ -9,6 +9,11 @@ constexpr const char* kBlockStateNames[] = {"free",  "landing", "filling",
                                             "ready", "cached",  "quarantined"};
 constexpr const char* kTokenNames[] = {"prompt_computed", "prompt_cached_local",
                                        "prompt_cached_remote", "generated"};
+constexpr const char* kFenceNames[] = {"malformed",  "wrong_incarnation", "mismatch",
+                                       "unexpected", "unknown_grant",     "duplicate"};
+constexpr const char* kTicketRejectNames[] = {"malformed_header", "unknown_peer", "unknown_grant",
+                                              "wrong_peer",       "out_of_range", "split_run",
+                                              "wrong_length",     "duplicate"};
 constexpr const char* kDirectionNames[] = {"out", "in"};
 
 }  // namespace
@@ -30,6 +35,9 @@ WorkerMetrics::WorkerMetrics(MetricsRegistry* registry) {
     tokens[kind] = registry->AddCounter("tandem_tokens_total", "Tokens by kind.", {{"kind", name}});
   });
   cancelled = counter("tandem_requests_cancelled_total", "Sequences or jobs that were cancelled.");
+  cancel_to_free = registry->AddHistogram(
+      "tandem_cancel_to_free_seconds",
+      "From a cancel until the last block of the sequence or job was given back.", kCancelBounds);
   preemptions =
       counter("tandem_preemptions_total", "Sequences that gave their blocks back to go on later.");
   fills_lost = counter("tandem_fills_lost_total", "Remote fills that ended without filling.");
@@ -44,9 +52,15 @@ WorkerMetrics::WorkerMetrics(MetricsRegistry* registry) {
       });
   kv_transfer_failures = counter("tandem_kv_transfer_failures_total", "Segments that failed.");
   kv_checksum_failures = counter("tandem_kv_checksum_failures_total", "Blocks that came damaged.");
-  fenced_messages = counter("tandem_fenced_messages_total", "Messages of peers refused.");
-  ticket_rejects =
-      counter("tandem_ticket_reject_total", "Segments refused before any memory was named.");
+  ForEachLabel<FenceLabel>(kFenceNames, [&](FenceLabel why, const char* name) {
+    fenced_messages[why] = registry->AddCounter("tandem_fenced_messages_total",
+                                                "Messages of peers refused.", {{"reason", name}});
+  });
+  ForEachLabel<TicketRejectLabel>(kTicketRejectNames, [&](TicketRejectLabel why, const char* name) {
+    ticket_rejects[why] =
+        registry->AddCounter("tandem_ticket_reject_total",
+                             "Segments refused before any memory was named.", {{"why", name}});
+  });
   step_seconds =
       registry->AddHistogram("tandem_step_duration_seconds", "Of one step.", kLatencyBounds);
   batch_size =

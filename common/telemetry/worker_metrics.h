@@ -26,6 +26,27 @@ enum class WorkerTokens : uint8_t {
   kCount
 };
 enum class TransferDirection : uint8_t { kOut, kIn, kCount };
+// The reasons of common/transfer/transfer_counters.h, in its order and with its names.
+enum class FenceLabel : uint8_t {
+  kMalformed,
+  kWrongIncarnation,
+  kMismatch,
+  kUnexpected,
+  kUnknownGrant,
+  kDuplicate,
+  kCount
+};
+enum class TicketRejectLabel : uint8_t {
+  kMalformedHeader,
+  kUnknownPeer,
+  kUnknownGrant,
+  kWrongPeer,
+  kOutOfRange,
+  kSplitRun,
+  kWrongLength,
+  kDuplicate,
+  kCount
+};
 
 struct WorkerMetrics {
   explicit WorkerMetrics(MetricsRegistry* registry);
@@ -40,16 +61,17 @@ struct WorkerMetrics {
   Gauge waiting;
   ByLabel<WorkerTokens, Counter> tokens;
   Counter cancelled;
+  Histogram cancel_to_free;  // from the cancel until the last block was given back
   Counter preemptions;
   Counter fills_lost;      // remote fills that ended without filling
   Counter takeovers;       // of those, for want of progress
   Counter stale_messages;  // for requests, attempts or grants that are no more
   // The transfer thread.
   ByLabel<TransferDirection, Counter> kv_transfer_bytes;
-  Counter kv_transfer_failures;  // segments
-  Counter kv_checksum_failures;  // blocks
-  Counter fenced_messages;       // messages of peers refused
-  Counter ticket_rejects;        // segments refused before any memory was named
+  Counter kv_transfer_failures;                        // segments
+  Counter kv_checksum_failures;                        // blocks
+  ByLabel<FenceLabel, Counter> fenced_messages;        // messages of peers refused
+  ByLabel<TicketRejectLabel, Counter> ticket_rejects;  // segments, before any memory was named
   // The runner, for each step.
   Histogram step_seconds;
   Histogram batch_size;  // sequences

@@ -15,7 +15,7 @@ enum class FenceReason : uint8_t {
   kUnexpected,        // valid, but not at this point
   kUnknownGrant,      // a commit for a grant that is not open
   kDuplicate,         // a commit that was there before
-  kCount,
+  kCount,             // a new one also needs its label in common/telemetry/worker_metrics.h
 };
 const char* FenceReasonName(FenceReason reason);
 

@@ -79,9 +79,10 @@ bool WorkerShell::Run() {
   const Clock& clock = SystemClock();
   Instant drain_deadline = kNever;
   Instant next_turn = clock.Now();
+  bool untold = false;  // a turn that the observer has not been told of
   while (true) {
-    std::vector<WorkerEvent> events =
-        inbox_.PopAll(std::min(core_->NextDeadline(), drain_deadline));
+    std::vector<WorkerEvent> events = inbox_.PopAll(
+        std::min({core_->NextDeadline(), drain_deadline, untold ? next_turn : kNever}));
     const Instant now = clock.Now();
     WorkerEffects effects;
     for (WorkerEvent& event : events) {
@@ -92,7 +93,8 @@ bool WorkerShell::Run() {
     }
     core_->Advance(now, runner_->ProgressAge(now), &effects);
     CarryOut(std::move(effects));
-    if (now >= next_turn) {
+    untold = now < next_turn;
+    if (!untold) {
       next_turn = now + kTurnInterval;
       observer_.on_turn();
     }

@@ -42,7 +42,7 @@ class WorkerShell : private SessionSink {
   struct Observer {
     std::function<void(const StepPlan& plan)> on_submitted;
     std::function<void(const StepDone& done)> on_step_done;
-    std::function<void()> on_turn;  // after each batch of events, at most every 100 ms
+    std::function<void()> on_turn;  // within 100 ms of each batch of events
   };
 
   // Listens and connects. All pointers outlive the shell.

@@ -1,9 +1,20 @@
 #include "common/worker/worker_telemetry.h"
 
-#include <numeric>
+#include <array>
+#include <cstddef>
 #include <utility>
 
 namespace tandem {
+namespace {
+
+// One counter per reason; the labels are in the order of the reasons.
+template <class Label, size_t n>
+void SetTotals(const std::array<uint64_t, n>& totals, ByLabel<Label, Counter>* counters) {
+  static_assert(n == static_cast<size_t>(Label::kCount));
+  for (size_t i = 0; i < n; ++i) (*counters)[static_cast<Label>(i)].SetTotal(totals[i]);
+}
+
+}  // namespace
 
 WorkerTelemetry::WorkerTelemetry(MetricsRegistry* registry, const KvCache* cache,
                                  const WorkerCore* core, std::function<void(WorkerMetrics*)> feed)
@@ -40,10 +51,8 @@ void WorkerTelemetry::OnTurn(const TransferCounters& transfer) {
   metrics_.kv_transfer_bytes[TransferDirection::kIn].SetTotal(transfer.bytes_received);
   metrics_.kv_transfer_failures.SetTotal(transfer.segments_failed + transfer.receives_failed);
   metrics_.kv_checksum_failures.SetTotal(transfer.checksum_failures);
-  metrics_.fenced_messages.SetTotal(std::accumulate(transfer.fenced_messages.begin(),
-                                                    transfer.fenced_messages.end(), uint64_t{0}));
-  metrics_.ticket_rejects.SetTotal(std::accumulate(transfer.refused_segments.begin(),
-                                                   transfer.refused_segments.end(), uint64_t{0}));
+  SetTotals(transfer.fenced_messages, &metrics_.fenced_messages);
+  SetTotals(transfer.refused_segments, &metrics_.ticket_rejects);
   feed_(&metrics_);
 }
 

@@ -22,6 +22,7 @@ DecodeCore::~DecodeCore() {
 }
 
 void DecodeCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects) {
+  now_ = now;
   if (auto* opened = std::get_if<SessionOpened>(&event)) {
     sessions_.insert(opened->session);
   } else if (auto* batch = std::get_if<SessionMessages>(&event)) {
@@ -165,6 +166,7 @@ void DecodeCore::OnAssign(Request& request, const Assign& assign, Instant now,
 void DecodeCore::OnCancel(Request& request, WorkerEffects* effects) {
   if (request.ended) return;
   ++counters_.cancelled;
+  cancels_.Cancelled(request.key, now_);
   effects->notes.push_back({"cancelled", request.trace_id, {}});
   EndRequest(request, effects);
 }
@@ -217,7 +219,10 @@ void DecodeCore::EndRequest(Request& request, WorkerEffects* effects) {
 }
 
 void DecodeCore::ForgetIfUnused(Request& request) {
-  if (request.ended && !request.in_step) requests_.erase(request.key);
+  if (!request.ended || request.in_step) return;
+  const SequenceKey key = request.key;
+  requests_.erase(key);
+  cancels_.LetGo(key, now_);
 }
 
 void DecodeCore::MeetDeadlines(Instant now, WorkerEffects* effects) {
@@ -241,6 +246,7 @@ void DecodeCore::MeetDeadlines(Instant now, WorkerEffects* effects) {
 }
 
 void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effects) {
+  now_ = now;
   MeetDeadlines(now, effects);
   const bool short_of_blocks = !step_ && SubmitStep(effects);
   if (!short_of_blocks) {

@@ -26,6 +26,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "common/base/clock.h"
+#include "common/engine/cancel_clock.h"
 #include "common/engine/prefix_root.h"
 #include "common/engine/step.h"
 #include "common/engine/step_planner.h"
@@ -84,12 +85,18 @@ class DecodeCore final : public WorkerCore {
   bool idle() const override { return requests_.empty() && quarantine_.empty() && !step_; }
   WorkerLoad load() const override;
   const DecodeCounters& counters() const { return counters_; }
+  // How long the blocks of cancelled requests stayed taken, since the last call.
+  std::vector<Duration> TakeCancelToFree() { return cancels_.TakeSpans(); }
 
  private:
   using Request = DecodeRequest;
   struct StepInFlight {
     StepId id;
     std::vector<PlannedPart> parts;
+  };
+  struct Quarantined {
+    QuarantineLease lease;
+    std::optional<SequenceKey> cancelled;  // whose cancel waits for it
   };
 
   // decode_core.cc: what routers ask.
@@ -149,7 +156,9 @@ class DecodeCore final : public WorkerCore {
   std::map<std::pair<SessionId, RequestId>, SequenceKey> by_name_;
   absl::flat_hash_map<Nonce, SequenceKey> by_nonce_;
   absl::flat_hash_map<GrantId, SequenceKey> by_grant_;
-  absl::flat_hash_map<GrantId, QuarantineLease> quarantine_;  // until Quiesced
+  absl::flat_hash_map<GrantId, Quarantined> quarantine_;  // until Quiesced
+  CancelClock cancels_;
+  Instant now_{};  // of the call being handled
   std::optional<StepInFlight> step_;
   uint64_t last_key_ = 0;
   uint64_t last_step_ = 0;

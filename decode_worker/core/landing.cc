@@ -28,7 +28,10 @@ void DecodeCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffects
     LoseFill(request, absl::StrCat("chunk rejected: ", rejected->reason), now, effects);
   } else if (auto* quiesced = std::get_if<Quiesced>(&event)) {
     auto node = quarantine_.extract(quiesced->grant);
-    if (!node.empty()) cache_->EndQuarantine(std::move(node.mapped()));
+    if (!node.empty()) {
+      cache_->EndQuarantine(std::move(node.mapped().lease));
+      if (node.mapped().cancelled) cancels_.LetGo(*node.mapped().cancelled, now);
+    }
   } else if (auto* down = std::get_if<PeerDown>(&event)) {
     for (auto& [key, request] : requests_) {
       const bool filler =
@@ -222,7 +225,9 @@ void DecodeCore::CloseLandingOf(Request& request, WorkerEffects* effects) {
   if (!Enabled(Protection::kQuarantine)) {
     cache_->EndQuarantine(std::move(rest));
   } else if (!rest.empty()) {
-    quarantine_[grant] = std::move(rest);
+    Quarantined& kept = quarantine_[grant];
+    kept.lease = std::move(rest);
+    if (cancels_.Held(request.key)) kept.cancelled = request.key;
   }
   by_grant_.erase(grant);
   request.landing.reset();

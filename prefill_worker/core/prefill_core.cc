@@ -44,6 +44,7 @@ PrefillCore::PrefillCore(const PrefillCoreOptions& options, KvCache* cache)
 }
 
 void PrefillCore::Handle(WorkerEvent event, Instant now, WorkerEffects* effects) {
+  now_ = now;
   if (auto* opened = std::get_if<SessionOpened>(&event)) {
     sessions_.insert(opened->session);
   } else if (auto* batch = std::get_if<SessionMessages>(&event)) {
@@ -150,10 +151,10 @@ void PrefillCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant n
     }
     OnGrant(*job, std::move(*grant), now, effects);
   } else if (auto* refused = std::get_if<OfferRefused>(&message)) {
-    EndRevoked(peer, refused->nonce, absl::StrCat("offer refused: ", refused->reason), now,
-               effects);
+    EndByPeer(peer, refused->nonce, JobResult::kAbandoned,
+              absl::StrCat("offer refused: ", refused->reason), now, effects);
   } else if (auto* revoke = std::get_if<Revoke>(&message)) {
-    EndRevoked(peer, revoke->nonce, revoke->reason, now, effects);
+    EndByPeer(peer, revoke->nonce, JobResult::kRevoked, revoke->reason, now, effects);
   } else if (auto* ack = std::get_if<CommitAck>(&message)) {
     OnCommitAck(peer, *ack, now, effects);
   } else if (auto* offer = std::get_if<Offer>(&message)) {
@@ -162,14 +163,14 @@ void PrefillCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant n
   }
 }
 
-void PrefillCore::EndRevoked(Incarnation peer, const Nonce& nonce, absl::string_view why,
-                             Instant now, WorkerEffects* effects) {
+void PrefillCore::EndByPeer(Incarnation peer, const Nonce& nonce, JobResult result,
+                            absl::string_view why, Instant now, WorkerEffects* effects) {
   Job* job = FindByNonce(peer, nonce);
   if (job == nullptr) {
     ++counters_.stale_messages;
     return;
   }
-  EndJob(*job, JobResult::kRevoked, why, /*tell_peer=*/false, now, effects);
+  EndJob(*job, result, why, /*tell_peer=*/false, now, effects);
 }
 
 void PrefillCore::OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects) {
@@ -397,6 +398,7 @@ bool PrefillCore::SubmitStep(WorkerEffects* effects) {
 }
 
 void PrefillCore::Advance(Instant now, Duration progress_age, WorkerEffects* effects) {
+  now_ = now;
   EndJobsIf([&](const Job& job) { return now >= job.expires; }, JobResult::kAbandoned,
             "deadline passed", /*tell_peer=*/true, now, effects);
   EndJobsIf([&](const Job& job) { return now >= job.push_deadline; }, JobResult::kAbandoned,
@@ -431,6 +433,7 @@ void PrefillCore::EndJob(Job& job, JobResult result, absl::string_view message, 
                          Instant now, WorkerEffects* effects) {
   TANDEM_CHECK(!job.ended);
   job.ended = true;
+  if (result == JobResult::kCancelled) cancels_.Cancelled(job.key, now);
   ++counters_.jobs_by_result[static_cast<size_t>(result)];
   const PrefillJob& request = job.request;
   const uint32_t computed_tokens =
@@ -474,7 +477,9 @@ void PrefillCore::EndJob(Job& job, JobResult result, absl::string_view message, 
 void PrefillCore::ForgetIfUnused(SequenceKey key) {
   auto it = jobs_.find(key);
   TANDEM_CHECK(it != jobs_.end());
-  if (it->second->ended && !it->second->in_use()) jobs_.erase(it);
+  if (!it->second->ended || it->second->in_use()) return;
+  jobs_.erase(it);
+  cancels_.LetGo(key, now_);
 }
 
 void PrefillCore::EndJobsIf(const std::function<bool(const Job&)>& matches, JobResult result,

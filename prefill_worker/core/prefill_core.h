@@ -22,6 +22,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "common/base/clock.h"
+#include "common/engine/cancel_clock.h"
 #include "common/engine/prefix_root.h"
 #include "common/engine/step.h"
 #include "common/engine/worker_core.h"
@@ -65,6 +66,8 @@ class PrefillCore final : public WorkerCore {
   bool idle() const override { return jobs_.empty() && steps_.empty(); }
   WorkerLoad load() const override;
   const PrefillCounters& counters() const { return counters_; }
+  // How long the blocks of cancelled jobs stayed taken, since the last call.
+  std::vector<Duration> TakeCancelToFree() { return cancels_.TakeSpans(); }
 
  private:
   using Job = PrefillJobState;
@@ -90,8 +93,8 @@ class PrefillCore final : public WorkerCore {
   void OnPrefillJob(SessionId session, PrefillJob request, Instant now, WorkerEffects* effects);
   void OnTransferEvent(TransferEvent event, Instant now, WorkerEffects* effects);
   void OnPeerMessage(Incarnation peer, PeerMessage message, Instant now, WorkerEffects* effects);
-  void EndRevoked(Incarnation peer, const Nonce& nonce, absl::string_view why, Instant now,
-                  WorkerEffects* effects);
+  void EndByPeer(Incarnation peer, const Nonce& nonce, JobResult result, absl::string_view why,
+                 Instant now, WorkerEffects* effects);
   void OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects);
   void OnCommitAck(Incarnation peer, const CommitAck& ack, Instant now, WorkerEffects* effects);
   void OnLayerDone(const LayerDone& done, WorkerEffects* effects);
@@ -134,6 +137,8 @@ class PrefillCore final : public WorkerCore {
   uint64_t last_key_ = 0;
   uint64_t last_step_ = 0;
   uint64_t last_push_ = 0;
+  CancelClock cancels_;
+  Instant now_{};  // of the call being handled
   Instant next_heartbeat_{};
   bool draining_ = false;
   PrefillCounters counters_;

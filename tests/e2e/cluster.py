@@ -26,8 +26,10 @@ def wait_for(condition, limit_s, what):
 
 
 class Process:
-    def __init__(self, folder, name, arguments, environment=None, port="0"):
+    def __init__(self, folder, name, arguments, environment=None, port="0", prefix=()):
+        """`prefix`: a command that runs the program, such as one that enters a namespace."""
         self.name = name
+        self.host = "127.0.0.1"
         self.port_file = os.path.join(folder, name + ".port")
         self.log_path = os.path.join(folder, name + ".log")
         program = os.path.join(BIN, "tandem-" + name.split("-")[0])
@@ -35,7 +37,7 @@ class Process:
             os.unlink(self.port_file)
         self.log_file = open(self.log_path, "ab")
         self.popen = subprocess.Popen(
-            [program, "--model", MODEL, "--listen-port", port, "--port-file", self.port_file] + arguments,
+            [*prefix, program, "--model", MODEL, "--listen-port", port, "--port-file", self.port_file] + arguments,
             stdout=self.log_file, stderr=self.log_file, stdin=subprocess.DEVNULL,
             env={**os.environ, **(environment or {})})
 
@@ -73,7 +75,7 @@ class Process:
     def metrics(self):
         """{name with labels: value} of the process's metrics port."""
         port = re.findall(r"metrics_port=(\d+)", self.log())[-1]
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+        connection = http.client.HTTPConnection(self.host, int(port), timeout=10)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
@@ -90,36 +92,52 @@ class Process:
 
 
 class Cluster:
-    """`arguments`: {"prefill": [...], "decode": [...], "router": [...]} of further flags."""
+    """`arguments`: {"prefill": [...], "decode": [...], "router": [...]} of further flags. `reach(name, port)` says at
+    which address the router finds a worker, `prefix` is {"prefill": [...], ...} of commands that run the programs, and
+    `hosts` {"prefill": address} of workers that are not on the loopback."""
 
-    def __init__(self, prefill=1, decode=1, arguments=None, environment=None):
+    def __init__(self, prefill=1, decode=1, arguments=None, environment=None, reach=None, prefix=None,
+                 hosts=None):
         self.arguments = arguments or {}
         self.environment = environment
+        self.hosts = hosts or {}
+        self.reach = reach or (lambda name, port: "%s:%d" % (self.workers[name].host, port))
+        self.prefix = prefix or {}
         self.folder = tempfile.mkdtemp(prefix="tandem-e2e-")
         self.workers = {}
         for role, count in (("prefill", prefill), ("decode", decode)):
             for i in range(count):
                 name = "%s-%d" % (role, i)
-                self.workers[name] = Process(
-                    self.folder, name, ["--name", name, "--threads", "1"] + self.arguments.get(role, []), environment)
+                self.workers[name] = self.new_worker(name, "0")
         self.router = None
+
+    def new_worker(self, name, port):
+        role = name.split("-")[0]
+        worker = Process(self.folder, name, ["--name", name, "--threads", "1"] + self.arguments.get(role, []),
+                         self.environment, port, self.prefix.get(role, ()))
+        worker.host = self.hosts.get(role, worker.host)
+        return worker
 
     def __enter__(self):
         try:
-            lists = {}
-            for name, worker in self.workers.items():
-                lists.setdefault(name.split("-")[0], []).append("127.0.0.1:%d" % worker.port())
-            flags = ["--decode", ",".join(lists["decode"])]
-            if "prefill" in lists:
-                flags += ["--prefill", ",".join(lists["prefill"])]
-            self.router = Process(self.folder, "router", flags + self.arguments.get("router", []))
-            self.port = self.router.port()
-            self.url = "http://127.0.0.1:%d" % self.port
-            self.wait_for_workers(len(self.workers))
+            self.start_router()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def start_router(self):
+        lists = {}
+        for name, worker in self.workers.items():
+            lists.setdefault(name.split("-")[0], []).append(self.reach(name, worker.port()))
+        flags = ["--decode", ",".join(lists["decode"])]
+        if "prefill" in lists:
+            flags += ["--prefill", ",".join(lists["prefill"])]
+        self.router = Process(self.folder, "router", flags + self.arguments.get("router", []), self.environment,
+                              prefix=self.prefix.get("router", ()))
+        self.port = self.router.port()
+        self.url = "http://127.0.0.1:%d" % self.port
+        self.wait_for_workers(len(self.workers))
 
     def __exit__(self, *_):
         for process in [self.router, *self.workers.values()]:
@@ -141,11 +159,15 @@ class Cluster:
         old = self.workers[name]
         with open(old.port_file) as file:
             port = file.read().strip()
-        role = name.split("-")[0]
-        worker = Process(self.folder, name, ["--name", name, "--threads", "1"] + self.arguments.get(role, []),
-                         self.environment, port)
-        self.workers[name] = worker
-        worker.port()
+        self.workers[name] = self.new_worker(name, port)
+        self.workers[name].port()
+
+    def revive(self):
+        """Starts all killed workers again and waits until the router has them."""
+        for name, worker in list(self.workers.items()):
+            if worker.popen.poll() is not None:
+                self.restart(name)
+        self.wait_for_workers(len(self.workers))
 
     def request(self, method, path, body=None, headers=None, timeout=120):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

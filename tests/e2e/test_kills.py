@@ -36,13 +36,6 @@ def streamed(cluster, seed, on_event=None):
     return None, ids
 
 
-def revive(cluster):
-    for name, worker in list(cluster.workers.items()):
-        if worker.popen.poll() is not None:
-            cluster.restart(name)
-    cluster.wait_for_workers(len(cluster.workers))
-
-
 def test_prefill_worker_killed_before_during_or_after_the_push(undisturbed):
     with Cluster(prefill=2, decode=1, arguments={"prefill": ["--chunk-tokens", "64"]}) as cluster:
         for seed in range(SEEDS):
@@ -54,7 +47,7 @@ def test_prefill_worker_killed_before_during_or_after_the_push(undisturbed):
             timer.join()
             assert error is None and ids == undisturbed[seed], "seed %d" % seed
             cluster.expect_only_free_and_cached()
-            revive(cluster)
+            cluster.revive()
 
 
 def test_only_prefill_worker_killed(undisturbed):
@@ -67,7 +60,7 @@ def test_only_prefill_worker_killed(undisturbed):
             timer.join()
             assert error is None and ids == undisturbed[seed], "seed %d" % seed
             cluster.expect_only_free_and_cached()
-            revive(cluster)
+            cluster.revive()
 
 
 def test_killed_decode_workers_streams_continue_on_another(undisturbed):
@@ -86,7 +79,7 @@ def test_killed_decode_workers_streams_continue_on_another(undisturbed):
             error, ids = streamed(cluster, seed, kill_the_busy_one)
             assert error is None and ids == undisturbed[seed], "seed %d" % seed
             cluster.expect_only_free_and_cached()
-            revive(cluster)
+            cluster.revive()
 
 
 def test_stream_of_the_only_decode_worker_ends_with_an_error_event():
@@ -97,7 +90,7 @@ def test_stream_of_the_only_decode_worker_ends_with_an_error_event():
                                 lambda i: cluster.workers["decode-0"].kill() if i == at else None)
             assert error is not None and error["message"]
             cluster.expect_only_free_and_cached()
-            revive(cluster)
+            cluster.revive()
 
 
 def test_client_that_goes_away_frees_everything(undisturbed):

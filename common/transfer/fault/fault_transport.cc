@@ -111,8 +111,10 @@ absl::Status FaultTransport::SendWithFault(Held held, FaultAction action, int po
       return first;
     }
     case FaultAction::kFlipBit:
+    case FaultAction::kFlipHeader:
     case FaultAction::kTruncate:
-      if (held.segment) return Forward(held, Damage(held.payload, action), true);
+      if (held.segment && action != FaultAction::kFlipHeader)
+        return Forward(held, Damage(held.payload, action), true);
       if (action == FaultAction::kTruncate) {
         held.bytes.pop_back();
       } else {

@@ -19,13 +19,14 @@
 namespace tandem {
 
 enum class FaultAction : uint8_t {
-  kFail,       // segments: reported as not sent. Messages: the call fails
-  kDrop,       // vanishes; a segment stays in flight until its connection ends
-  kDelay,      // sent `polls` polls later
-  kDuplicate,  // sent twice
-  kReorder,    // sent after the next one (or the next poll without one)
-  kFlipBit,    // one bit of the payload or message is turned over
-  kTruncate,   // the last byte is missing
+  kFail,        // segments: reported as not sent. Messages: the call fails
+  kDrop,        // vanishes; a segment stays in flight until its connection ends
+  kDelay,       // sent `polls` polls later
+  kDuplicate,   // sent twice
+  kReorder,     // sent after the next one (or the next poll without one)
+  kFlipBit,     // one bit of the payload or message is turned over
+  kFlipHeader,  // one bit of a segment's header is turned over; of a message: as kFlipBit
+  kTruncate,    // the last byte is missing
 };
 
 struct FaultRule {

@@ -65,6 +65,18 @@ TEST(MetricsTest, WorkerSeriesKeepTheirLabelsApart) {
       text, HasSubstr("tandem_step_duration_seconds_count{model_name=\"smol\",role=\"decode\"} 1"));
 }
 
+TEST(MetricsTest, RefusalsAreCountedByTheirReason) {
+  MetricsRegistry registry("decode", "smol", "0.1");
+  const WorkerMetrics metrics(&registry);
+  metrics.fenced_messages[FenceLabel::kUnknownGrant].Add(2);
+  metrics.ticket_rejects[TicketRejectLabel::kWrongPeer].Add(3);
+  const std::string text = registry.RenderMetrics();
+  EXPECT_THAT(text, HasSubstr("tandem_fenced_messages_total{model_name=\"smol\","
+                              "reason=\"unknown_grant\",role=\"decode\"} 2"));
+  EXPECT_THAT(text, HasSubstr("tandem_ticket_reject_total{model_name=\"smol\",role=\"decode\","
+                              "why=\"wrong_peer\"} 3"));
+}
+
 TEST(MetricsTest, ProcessMetricsAreRendered) {
   MetricsRegistry registry("router", "smol", "0.1");
   const std::string text = registry.RenderMetrics();

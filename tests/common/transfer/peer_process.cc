@@ -15,10 +15,12 @@ namespace tandem {
 PeerProcess::PeerProcess(const std::string& program, const std::string& mode, size_t block_bytes,
                          uint32_t blocks_per_segment, const std::string& address) {
   int fds[2];
-  TANDEM_CHECK(pipe2(fds, O_CLOEXEC) == 0);
+  int ready[2];
+  TANDEM_CHECK(pipe2(fds, O_CLOEXEC) == 0 && pipe2(ready, O_CLOEXEC) == 0);
   posix_spawn_file_actions_t actions;
   TANDEM_CHECK(posix_spawn_file_actions_init(&actions) == 0);
   TANDEM_CHECK(posix_spawn_file_actions_adddup2(&actions, fds[0], 0) == 0);
+  TANDEM_CHECK(posix_spawn_file_actions_adddup2(&actions, ready[1], kReadyFd) == 0);
   std::string bytes = std::to_string(block_bytes);
   std::string blocks = std::to_string(blocks_per_segment);
   std::string path = program, role = mode;
@@ -26,15 +28,23 @@ PeerProcess::PeerProcess(const std::string& program, const std::string& mode, si
   TANDEM_CHECK(posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv, environ) == 0);
   posix_spawn_file_actions_destroy(&actions);
   close(fds[0]);
+  close(ready[1]);
+  ready_fd_ = ready[0];
   TANDEM_CHECK(write(fds[1], address.data(), address.size()) ==
                static_cast<ssize_t>(address.size()));
   close(fds[1]);
 }
 
 PeerProcess::~PeerProcess() {
+  close(ready_fd_);
   if (pid_ < 0) return;
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
+}
+
+void PeerProcess::AwaitReady() {
+  char byte;
+  TANDEM_CHECK(read(ready_fd_, &byte, 1) == 1);
 }
 
 void PeerProcess::AwaitExit() {

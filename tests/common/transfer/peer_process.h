@@ -9,6 +9,7 @@ namespace tandem {
 
 inline constexpr uint64_t kTestIncarnation = 202;
 inline constexpr uint64_t kPeerIncarnation = 101;
+inline constexpr int kReadyFd = 3;  // the peer writes one byte there before it connects
 
 class PeerProcess {
  public:
@@ -20,11 +21,14 @@ class PeerProcess {
   PeerProcess& operator=(const PeerProcess&) = delete;
 
   void Signal(int signal);
+  // Until it is about to connect.
+  void AwaitReady();
   // Until it has exited by itself.
   void AwaitExit();
 
  private:
   pid_t pid_ = -1;
+  int ready_fd_ = -1;
 };
 
 }  // namespace tandem

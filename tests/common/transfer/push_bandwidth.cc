@@ -48,7 +48,8 @@ void Measure(const char* peer_program) {
     sum += Crc32c(node.memory.Block(i % kTestLayers, BlockId(i % kTestBlocks)));
   const double crc = 2000 * kBlockBytes / ToSeconds(SystemClock().Now() - start) / 1e9;
   std::printf(
-      "%s\npush %.2f GB/s (%.2f .. %.2f); checksum alone %.1f GB/s: %.0f%% of each side's time "
+      "%s\npush %.2f GB/s (%.2f .. %.2f); checksum alone %.1f GB/s: its share is %.1f %% of each "
+      "side's time "
       "(%u)\n",
       node.log.back().c_str(), rates[2], rates.front(), rates.back(), crc, 100 * rates[2] / crc,
       sum & 1);

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   EngineNode node(*std::move(transport), TestOptions(kPeerIncarnation),
                   std::strtoul(argv[2], nullptr, 10));
   PushingCore core(&node, std::string(argv[1]) == "push", std::strtoul(argv[3], nullptr, 10));
+  (void)!write(kReadyFd, "", 1);
   node.Do(ConnectPeer{Incarnation(kTestIncarnation), address});
   const std::string mode = argv[1];
   if (mode == "vanish" || mode == "leave") {

@@ -130,9 +130,12 @@ TEST(DecodeCoreTest, CancelDuringAStepFreesBlocksOnlyAfterIt) {
   rig.Send(Cancel{RequestId(1), 1});
   EXPECT_FALSE(rig.core_.idle());
   EXPECT_LT(rig.cache_.pool().available(), rig.cache_.pool().num_blocks());
+  rig.Advance(std::chrono::milliseconds(40));
+  EXPECT_THAT(rig.core_.TakeCancelToFree(), IsEmpty());
   rig.RunStep();
   EXPECT_TRUE(rig.OnlyFreeAndCachedRemain());
   EXPECT_THAT(rig.Sent<TokenFrame>(), IsEmpty());
+  EXPECT_THAT(rig.core_.TakeCancelToFree(), ElementsAre(std::chrono::milliseconds(40)));
 }
 
 TEST(DecodeCoreTest, CancelledSequenceLeavesTheStepAndTheOthersGoOn) {

@@ -138,8 +138,10 @@ TEST_F(LandingTest, CancelQuarantinesLandingBlocksUntilTheyAreQuiet) {
   rig_.Send(Cancel{RequestId(1), 1});
   EXPECT_FALSE(rig_.core_.idle());
   EXPECT_EQ(rig_.cache_.pool().count(BlockState::kQuarantined), kBlocks);
+  rig_.Advance(std::chrono::milliseconds(70));
   Quiesce();
   EXPECT_TRUE(rig_.OnlyFreeAndCachedRemain());
+  EXPECT_THAT(rig_.core_.TakeCancelToFree(), ElementsAre(std::chrono::milliseconds(70)));
 }
 
 TEST_F(LandingTest, OfferWaitsForRoomWithoutLosingItsLease) {

@@ -159,7 +159,7 @@ const std::vector<Row>& Table() {
        [](Situation& s) {
          s.FromPeer(OfferRefused{kNonce, "test"});
        },
-       {"stale", "stale", "ended 3", "ended 3"}},
+       {"stale", "stale", "ended 2", "ended 2"}},
       {"Revoke",
        [](Situation& s) {
          s.FromPeer(Revoke{kNonce, "test"});

@@ -209,8 +209,11 @@ TEST_F(PrefillCoreTest, CancelTellsTheDecodeWorkerAndWaitsForTheStep) {
   EXPECT_THAT(PeerMessages<Abandon>(), SizeIs(1));
   EXPECT_EQ(Ended()[0].result, JobResult::kCancelled);
   EXPECT_FALSE(core_.idle());
+  now_ += std::chrono::milliseconds(30);
   RunStep();
   ExpectAllGivenBack();
+  EXPECT_THAT(core_.TakeCancelToFree(), ElementsAre(std::chrono::milliseconds(30)));
+  EXPECT_THAT(core_.TakeCancelToFree(), IsEmpty());
 }
 
 TEST_F(PrefillCoreTest, CancelledJobLeavesAllItsStepsAndFreesItsBlocksWhenItHas) {
@@ -234,6 +237,17 @@ TEST_F(PrefillCoreTest, RevocationEndsTheJobWithoutAnAnswer) {
   Submit(40);
   FromDecode(Revoke{kNonce, "another filler"});
   EXPECT_EQ(Ended()[0].result, JobResult::kRevoked);
+  EXPECT_THAT(PeerMessages<Abandon>(), IsEmpty());
+  RunStep();
+  ExpectAllGivenBack();
+}
+
+// Unlike a revocation, nobody else tells the router of it: an offer may come before the decode
+// worker has heard of the attempt.
+TEST_F(PrefillCoreTest, RefusedOfferIsThisWorkersOwnEnd) {
+  Submit(40);
+  FromDecode(OfferRefused{kNonce, "unknown or revoked nonce"});
+  EXPECT_EQ(Ended()[0].result, JobResult::kAbandoned);
   EXPECT_THAT(PeerMessages<Abandon>(), IsEmpty());
   RunStep();
   ExpectAllGivenBack();
