@@ -8,41 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/quantized_rows.h"
+
 namespace tandem::avx2 {
-
-// Rows of activations quantized to int8 in blocks of 32: x ~ scale * (q + rest / 128).
-//
-// A few input features of a trained model are tens of times larger than the others, and nearly all
-// of the error of 8 bits comes from the blocks that hold them. Those blocks, and only those, get a
-// second term: `rest` is what rounding to q left over, in 128ths. Whether a block is refined
-// depends on its own row alone, and a `rest` of zeros adds exactly nothing, so a tile of rows may
-// multiply the second term for all its rows as soon as one of them needs it.
-struct QuantizedRows {
-  int8_t* q = nullptr;         // [rows][blocks * 32]
-  int8_t* rest = nullptr;      // [rows][blocks * 32], within [-64, 64]; zeros unless refined
-  uint8_t* refined = nullptr;  // [rows][blocks], 0 or 1
-  float* scale = nullptr;      // [rows][blocks]
-  float* sum = nullptr;        // [rows][blocks]: scale times the sum of q + rest / 128
-  int blocks = 0;
-};
-
-// One group of 8 output features (see packed_weights.h) times rows [row_begin, row_end): writes
-// out[row * out_stride + f] for f < features <= 8.
-struct GroupOutput {
-  float* out = nullptr;
-  int64_t out_stride = 0;
-  int features = 8;
-};
-void MatMulNibbles(const std::byte* group, const QuantizedRows& x, int row_begin, int row_end,
-                   const GroupOutput& output);
-void MatMulBytes(const std::byte* group, const QuantizedRows& x, int row_begin, int row_end,
-                 const GroupOutput& output);
-void MatMulF32(const std::byte* group, const float* x, int cols, int row_begin, int row_end,
-               const GroupOutput& output);
-void MatMulF16(const std::byte* group, const float* x, int cols, int row_begin, int row_end,
-               const GroupOutput& output);
-void MatMulBF16(const std::byte* group, const float* x, int cols, int row_begin, int row_end,
-                const GroupOutput& output);
 
 // Quantizes one row of x.blocks * 32 floats into row `row` of x.
 void QuantizeRow(const float* in, int row, const QuantizedRows& x);

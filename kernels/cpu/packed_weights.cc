@@ -11,6 +11,10 @@ namespace {
 
 using Kind = PackedWeights::Kind;
 
+constexpr int kVector = 64;                 // bytes
+constexpr int kNibbleScales = 4 * kVector;  // where a block's scales begin
+constexpr int kNibbleMinima = kNibbleScales + 2 * PackedWeights::kGroup;
+constexpr std::byte kSignBit{0x80};  // turned, it adds 128 to an int8
 constexpr uint16_t kHalfMagnitude = 0x7fff;
 constexpr uint16_t kHalfInfinity = 0x7c00;
 
@@ -112,10 +116,10 @@ void PackedWeights::PackNibbles(const WeightView& view) {
           has_min ? LoadU16(source + 2) : FloatToHalf(-8.0f * HalfToFloat(scale));
       const std::byte* nibbles = source + (has_min ? 4 : 2);
       for (int v = 0; v < 4; ++v) {
-        std::memcpy(target + v * 32 + feature * 4, nibbles + v * 4, 4);
+        std::memcpy(target + v * kVector + feature * 4, nibbles + v * 4, 4);
       }
-      StoreU16(target + 128 + feature * 2, scale);
-      StoreU16(target + 144 + feature * 2, minimum);
+      StoreU16(target + kNibbleScales + feature * 2, scale);
+      StoreU16(target + kNibbleMinima + feature * 2, minimum);
     }
   }
 }
@@ -129,8 +133,8 @@ void PackedWeights::PackBytes(const WeightView& view) {
     std::byte* scales = quants + blocks * kByteBlock;
     for (int64_t b = 0; b < blocks; ++b, source += 34) {
       StoreU16(scales + b * kGroup * 2 + feature * 2, LoadU16(source));
-      for (int v = 0; v < 8; ++v) {
-        std::memcpy(quants + b * kByteBlock + v * 32 + feature * 4, source + 2 + v * 4, 4);
+      for (int i = 0; i < 32; ++i) {
+        quants[b * kByteBlock + i / 4 * kVector + feature * 4 + i % 4] = source[2 + i] ^ kSignBit;
       }
     }
   }
@@ -156,14 +160,15 @@ void PackedWeights::ReadRow(int64_t row, float* out) const {
     switch (kind_) {
       case Kind::kNibbles: {
         const std::byte* block = base + b * kNibbleBlock;
-        const int byte = std::to_integer<int>(block[i % 16 / 4 * 32 + feature * 4 + i % 4]);
+        const int byte = std::to_integer<int>(block[i % 16 / 4 * kVector + feature * 4 + i % 4]);
         const int q = i < 16 ? byte & 15 : byte >> 4;
-        out[k] = HalfToFloat(LoadU16(block + 128 + feature * 2)) * q +
-                 HalfToFloat(LoadU16(block + 144 + feature * 2));
+        out[k] = HalfToFloat(LoadU16(block + kNibbleScales + feature * 2)) * q +
+                 HalfToFloat(LoadU16(block + kNibbleMinima + feature * 2));
         break;
       }
       case Kind::kBytes: {
-        const auto q = static_cast<int8_t>(base[b * kByteBlock + i / 4 * 32 + feature * 4 + i % 4]);
+        const std::byte stored = base[b * kByteBlock + i / 4 * kVector + feature * 4 + i % 4];
+        const auto q = static_cast<int8_t>(stored ^ kSignBit);
         const std::byte* scales = base + cols_ / 32 * kByteBlock;
         out[k] = HalfToFloat(LoadU16(scales + (b * kGroup + feature) * 2)) * q;
         break;
