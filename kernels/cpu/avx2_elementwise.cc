@@ -1,12 +1,12 @@
 #include "kernels/cpu/avx2_kernels.h"
-#include "kernels/cpu/avx2_math.h"
+#include "kernels/cpu/vector8.h"
 
 namespace tandem::avx2 {
 namespace {
 
 __m256 SiluMul(__m256 gate, __m256 up) {
   const __m256 one = _mm256_set1_ps(1.0f);
-  const __m256 e = Exp(_mm256_sub_ps(_mm256_setzero_ps(), gate));
+  const __m256 e = Vector8::Exp(_mm256_sub_ps(_mm256_setzero_ps(), gate));
   return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, e)), up);
 }
 

@@ -6,9 +6,9 @@
 
 #include <cstring>
 
-#include "kernels/cpu/avx2_math.h"
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/row_tiles.h"
+#include "kernels/cpu/vector8.h"
 
 namespace tandem::avx2 {
 namespace {

@@ -38,7 +38,8 @@ class SimdBackend final : public Backend {
   SimdBackend(ParallelFor* parallel, CpuIsa isa)
       : parallel_(*parallel),
         matmul_(isa == CpuIsa::kAvx512Vnni ? avx512::kMatMul : avx2::kMatMul),
-        attention_(parallel) {}
+        attention_(parallel, isa == CpuIsa::kAvx512Vnni ? avx512::AttendSplit : avx2::AttendSplit) {
+  }
 
   std::string profile() const override { return "cpu-int8"; }
 
@@ -60,6 +61,10 @@ class SimdBackend final : public Backend {
 
   absl::Status BindKvCache(const KvCacheView& cache, const AttentionConfig& config) override {
     if (absl::Status status = step_.Bind(cache, config); !status.ok()) return status;
+    if (step_.group_size() > kMaxTileQueries) {
+      return absl::UnimplementedError(
+          absl::StrCat(step_.group_size(), " query heads to a KV head; at most ", kMaxTileQueries));
+    }
     attention_.Bind(step_);
     return absl::OkStatus();
   }
