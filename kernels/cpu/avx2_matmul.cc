@@ -49,10 +49,8 @@ inline void KeepSum(__m256i& sum) { asm("" : "+x"(sum)); }
 // kRows rows of int8, `stride` apart, as sums of 32 bits; `block` points at the half wanted.
 struct NibbleBlock {
   static constexpr bool kHasMinimum = true;
-  static constexpr int kBytes = 320;  // from block to block
-  static const std::byte* Scales(const std::byte* group, int /*blocks*/, int b) {
-    return group + int64_t{b} * kBytes + 256;
-  }
+  static const std::byte* Vectors(const std::byte* group, int b) { return group + b * 320; }
+  static const std::byte* Scales(const std::byte* group, int b) { return Vectors(group, b) + 256; }
 
   template <int kRows>
   static void Dot(const std::byte* block, const int8_t* q, int64_t stride, __m256i* dot) {
@@ -80,9 +78,12 @@ struct NibbleBlock {
 
 struct ByteBlock {
   static constexpr bool kHasMinimum = false;
-  static constexpr int kBytes = 512;
-  static const std::byte* Scales(const std::byte* group, int blocks, int b) {
-    return group + int64_t{blocks} * kBytes + 32 * b;
+  // Two blocks have their vectors around their scales.
+  static const std::byte* Vectors(const std::byte* group, int b) {
+    return group + b / 2 * 1088 + b % 2 * 576;
+  }
+  static const std::byte* Scales(const std::byte* group, int b) {
+    return group + b / 2 * 1088 + 512 + b % 2 * 32;
   }
 
   template <int kRows>
@@ -113,11 +114,11 @@ inline __m256 AddRefined(const std::byte* group, const QuantizedRows& x, int row
   const int8_t* rest = x.rest + 32 * first;
   for (int i = 0; i < x.refined[row]; ++i, rest += 32) {
     const int b = x.refined_block[first + i];
-    const std::byte* block = group + int64_t{b} * Block::kBytes;
+    const std::byte* block = Block::Vectors(group, b);
     __m256i dot;
     Block::template Dot<1>(block + 32 * half, rest, 0, &dot);
     const __m256 scale = _mm256_set1_ps(x.scale[first + b] * 0x1p-7f);
-    const __m256 d = LoadHalves(Block::Scales(group, x.blocks, b) + 16 * half);
+    const __m256 d = LoadHalves(Block::Scales(group, b) + 16 * half);
     result = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(d, scale), result);
   }
   return result;
@@ -132,19 +133,19 @@ void QuantizedTile(const std::byte* group, const QuantizedRows& x, int row,
   const int8_t* q = x.q + row * cols;
   const float* scale = x.scale + first;
   const float* sum = x.sum + first;
-  const std::byte* block = group;
   __m256 result[kHalves][kRows];
   for (int h = 0; h < kHalves; ++h) {
     for (int r = 0; r < kRows; ++r) result[h][r] = _mm256_setzero_ps();
   }
 
-  for (int b = 0; b < x.blocks; ++b, block += Block::kBytes, q += 32) {
+  for (int b = 0; b < x.blocks; ++b, q += 32) {
+    const std::byte* const block = Block::Vectors(group, b);
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) {
       const int half = kFirstHalf + h;
       __m256i dot[kRows];
       Block::template Dot<kRows>(block + 32 * half, q, cols, dot);
-      const std::byte* const scales = Block::Scales(group, x.blocks, b) + 16 * half;
+      const std::byte* const scales = Block::Scales(group, b) + 16 * half;
       const __m256 d = LoadHalves(scales);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {

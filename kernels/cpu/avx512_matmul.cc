@@ -43,10 +43,8 @@ inline void AddProducts(__m512i& sum, __m512i weights, const int8_t* four) {
 // kRows rows of int8, `stride` apart, to dot.
 struct NibbleBlock {
   static constexpr bool kHasMinimum = true;
-  static constexpr int kBytes = 320;  // from block to block
-  static const std::byte* Scales(const std::byte* group, int /*blocks*/, int b) {
-    return group + int64_t{b} * kBytes + 256;
-  }
+  static const std::byte* Vectors(const std::byte* group, int b) { return group + b * 320; }
+  static const std::byte* Scales(const std::byte* group, int b) { return Vectors(group, b) + 256; }
 
   // No offset: nibbles are unsigned.
   static __m512i StartSum(int32_t) { return _mm512_setzero_si512(); }
@@ -71,9 +69,12 @@ struct NibbleBlock {
 
 struct ByteBlock {
   static constexpr bool kHasMinimum = false;
-  static constexpr int kBytes = 512;
-  static const std::byte* Scales(const std::byte* group, int blocks, int b) {
-    return group + int64_t{blocks} * kBytes + 32 * b;
+  // Two blocks have their vectors around their scales.
+  static const std::byte* Vectors(const std::byte* group, int b) {
+    return group + b / 2 * 1088 + b % 2 * 576;
+  }
+  static const std::byte* Scales(const std::byte* group, int b) {
+    return group + b / 2 * 1088 + 512 + b % 2 * 32;
   }
 
   // Weights are stored plus 128, to be unsigned; this takes 128 times the activations off again.
@@ -105,11 +106,11 @@ inline __m512 AddRefined(const std::byte* group, const QuantizedRows& x, int row
   const int8_t* rest = x.rest + 32 * first;
   for (int i = 0; i < x.refined[row]; ++i, rest += 32) {
     const int b = x.refined_block[first + i];
-    const std::byte* block = group + int64_t{b} * Block::kBytes;
+    const std::byte* block = Block::Vectors(group, b);
     __m512i dot = Block::StartSum(Block::kHasMinimum ? 0 : SumOfBytes(rest));
     Block::template Dot<1>(block, rest, 0, &dot);
     const __m512 scale = _mm512_set1_ps(x.scale[first + b] * 0x1p-7f);
-    const __m512 ds = _mm512_mul_ps(LoadHalves(Block::Scales(group, x.blocks, b)), scale);
+    const __m512 ds = _mm512_mul_ps(LoadHalves(Block::Scales(group, b)), scale);
     result = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), ds, result);
   }
   return result;
@@ -124,17 +125,17 @@ void QuantizedTile(const std::byte* group, const QuantizedRows& x, int row,
   const int32_t* q_sum = x.q_sum + first;
   const float* scale = x.scale + first;
   const float* sum = x.sum + first;
-  const std::byte* block = group;
   __m512 result[kRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) result[r] = _mm512_setzero_ps();
 
-  for (int b = 0; b < x.blocks; ++b, block += Block::kBytes, q += 32) {
+  for (int b = 0; b < x.blocks; ++b, q += 32) {
+    const std::byte* const block = Block::Vectors(group, b);
     __m512i dot[kRows];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) dot[r] = Block::StartSum(q_sum[r * x.blocks + b]);
     Block::template Dot<kRows>(block, q, cols, dot);
-    const std::byte* const scales = Block::Scales(group, x.blocks, b);
+    const std::byte* const scales = Block::Scales(group, b);
     const __m512 d = LoadHalves(scales);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {

@@ -42,7 +42,7 @@ int64_t GroupBytes(Kind kind, int64_t cols) {
       bytes = cols / 32 * PackedWeights::kNibbleBlock;
       break;
     case Kind::kBytes:
-      bytes = cols / 32 * (PackedWeights::kByteBlock + PackedWeights::kGroup * 2);
+      bytes = (cols / 32 + 1) / 2 * PackedWeights::kBytePair;
       break;
     case Kind::kF32:
       bytes = cols * PackedWeights::kGroup * 4;
@@ -55,6 +55,14 @@ int64_t GroupBytes(Kind kind, int64_t cols) {
   return (bytes + 63) / 64 * 64;
 }
 
+// Where in a group the vectors and the scales of a block of bytes begin.
+int64_t ByteVectors(int64_t b) {
+  return b / 2 * PackedWeights::kBytePair + b % 2 * (8 * kVector + 4 * PackedWeights::kGroup);
+}
+int64_t ByteScales(int64_t b) {
+  return b / 2 * PackedWeights::kBytePair + 8 * kVector + b % 2 * 2 * PackedWeights::kGroup;
+}
+
 uint16_t LoadU16(const std::byte* p) {
   uint16_t value;
   std::memcpy(&value, p, sizeof(value));
@@ -65,14 +73,8 @@ void StoreU16(std::byte* p, uint16_t value) { std::memcpy(p, &value, sizeof(valu
 
 }  // namespace
 
-PackedWeights::PackedWeights(Kind kind, int64_t rows, int64_t cols, int64_t group_bytes)
-    : kind_(kind),
-      rows_(rows),
-      cols_(cols),
-      group_bytes_(group_bytes),
-      storage_(groups() * group_bytes) {}
-
-absl::StatusOr<std::unique_ptr<PackedWeights>> PackedWeights::Make(const WeightView& view) {
+absl::StatusOr<std::unique_ptr<PackedWeights>> PackedWeights::Make(const WeightView& view,
+                                                                   WeightMemory& memory) {
   if (absl::Status status = CheckWeightView(view); !status.ok()) return status;
   const Kind kind = KindOf(view.type);
   if (view.type == WeightType::kQ4_0) {
@@ -88,6 +90,11 @@ absl::StatusOr<std::unique_ptr<PackedWeights>> PackedWeights::Make(const WeightV
   }
   auto packed =
       absl::WrapUnique(new PackedWeights(kind, view.rows, view.cols, GroupBytes(kind, view.cols)));
+  packed->storage_ = memory.Allocate(packed->bytes());
+  if (packed->storage_ == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("no memory for a packed weight of %d bytes", packed->bytes()));
+  }
   switch (kind) {
     case Kind::kNibbles:
       packed->PackNibbles(view);
@@ -129,12 +136,11 @@ void PackedWeights::PackBytes(const WeightView& view) {
   const std::byte* source = view.data.data();
   for (int64_t row = 0; row < rows_; ++row) {
     const int feature = row % kGroup;
-    std::byte* quants = storage_.get() + row / kGroup * group_bytes_;
-    std::byte* scales = quants + blocks * kByteBlock;
+    std::byte* const target = storage_.get() + row / kGroup * group_bytes_;
     for (int64_t b = 0; b < blocks; ++b, source += 34) {
-      StoreU16(scales + b * kGroup * 2 + feature * 2, LoadU16(source));
+      StoreU16(target + ByteScales(b) + feature * 2, LoadU16(source));
       for (int i = 0; i < 32; ++i) {
-        quants[b * kByteBlock + i / 4 * kVector + feature * 4 + i % 4] = source[2 + i] ^ kSignBit;
+        target[ByteVectors(b) + i / 4 * kVector + feature * 4 + i % 4] = source[2 + i] ^ kSignBit;
       }
     }
   }
@@ -167,10 +173,9 @@ void PackedWeights::ReadRow(int64_t row, float* out) const {
         break;
       }
       case Kind::kBytes: {
-        const std::byte stored = base[b * kByteBlock + i / 4 * kVector + feature * 4 + i % 4];
+        const std::byte stored = base[ByteVectors(b) + i / 4 * kVector + feature * 4 + i % 4];
         const auto q = static_cast<int8_t>(stored ^ kSignBit);
-        const std::byte* scales = base + cols_ / 32 * kByteBlock;
-        out[k] = HalfToFloat(LoadU16(scales + (b * kGroup + feature) * 2)) * q;
+        out[k] = HalfToFloat(LoadU16(base + ByteScales(b) + feature * 2)) * q;
         break;
       }
       case Kind::kF32:

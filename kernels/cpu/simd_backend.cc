@@ -44,7 +44,7 @@ class SimdBackend final : public Backend {
   std::string profile() const override { return "cpu-int8"; }
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weights) override {
-    return PackedWeights::Make(weights);
+    return PackedWeights::Make(weights, weight_memory_);
   }
 
   absl::StatusOr<std::unique_ptr<FloatBuffer>> LoadVector(const WeightView& weights) override {
@@ -256,6 +256,7 @@ class SimdBackend final : public Backend {
 
   ParallelFor& parallel_;
   const MatMulKernels& matmul_;
+  WeightMemory weight_memory_;
   StepState step_;
   TiledAttention attention_;
   // The prepared input of the current MatMul; grows to the largest seen.

@@ -17,7 +17,7 @@ namespace tandem {
 namespace {
 
 constexpr int kChunk = 512;  // tokens of a prefill step
-constexpr int kDecodeSteps = 32;
+constexpr int kDecodeSteps = 128;
 constexpr int kLargestBatch = 8;
 
 struct Options {
