@@ -30,36 +30,45 @@ inline int Visible(const AttentionTile& tile, int row, int b) {
   return tokens < kBlock ? tokens : kBlock;
 }
 
-// Blocks lie apart in memory, so the hardware does not see the next one coming.
+// Blocks lie apart in memory, so the hardware does not see the next one coming, and memory answers
+// later than one block takes to compute. The L2 cache is near enough: asking for L1 was slower.
+constexpr int kBlocksAhead = 4;
 inline void Prefetch(const std::byte* stored, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(stored + i), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(stored + i), _MM_HINT_T1);
   }
 }
 
-inline __m256 LoadStored(const std::byte* stored, int64_t element, bool half) {
-  return half ? Vector8::LoadHalves(stored + 2 * element)
-              : Vector8::Load(reinterpret_cast<const float*>(stored) + element);
-}
-
-// One block's keys or values as floats: in place if they are stored so, else widened into scratch.
-inline const float* Widened(const AttentionTile& tile, const std::byte* stored, float* scratch) {
-  if (!tile.half) return reinterpret_cast<const float*>(stored);
-  for (int i = 0; i < kBlock * tile.head_dim; i += 8) {
-    Vector8::Store(scratch + i, Vector8::LoadHalves(stored + 2 * i));
+// Cached keys or values as they lie: halves or floats.
+struct Halves {
+  explicit Halves(const std::byte* stored) : data(stored) {}
+  static constexpr int kBytes = 2;
+  const std::byte* data;
+  template <class V>
+  typename V::F Load(int element) const {
+    return V::LoadHalves(data + 2 * element);
   }
-  return scratch;
-}
+};
+struct Floats {
+  static constexpr int kBytes = 4;
+  const float* data;
+  explicit Floats(const std::byte* stored) : data(reinterpret_cast<const float*>(stored)) {}
+  explicit Floats(const float* widened) : data(widened) {}
+  template <class V>
+  typename V::F Load(int element) const {
+    return V::Load(data + element);
+  }
+};
 
-// out[d][token] = the block's keys, for one token after the other in lanes.
-inline void Transpose(const AttentionTile& tile, const std::byte* stored, int head_dim,
-                      float* out) {
+// out[d][token] = the block's keys, so that lanes are tokens.
+template <class Stored>
+inline void Transpose(const Stored& keys, int head_dim, float* out) {
   for (int first = 0; first < kBlock; first += 8) {
     for (int d = 0; d < head_dim; d += 8) {
       __m256 a[8], b[8];
 #pragma GCC unroll 8
       for (int t = 0; t < 8; ++t) {
-        a[t] = LoadStored(stored, int64_t{first + t} * head_dim + d, tile.half);
+        a[t] = keys.template Load<Vector8>((first + t) * head_dim + d);
       }
 #pragma GCC unroll 4
       for (int t = 0; t < 8; t += 2) {
@@ -115,29 +124,37 @@ inline void ScoreTransposed(const float* const* q, const float* keys, int head_d
   }
 }
 
-// q . key for 8 tokens side by side in memory: a lane is a partial sum.
-inline __m256 DotEight(const float* q, const float* keys, int head_dim) {
-  __m256 sum[8];
-  for (int t = 0; t < 8; ++t) sum[t] = _mm256_setzero_ps();
-  for (int i = 0; i < head_dim; i += 8) {
-    const __m256 part = _mm256_loadu_ps(q + i);
-#pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) {
-      sum[t] = _mm256_fmadd_ps(part, _mm256_loadu_ps(keys + t * head_dim + i), sum[t]);
+// q . key of kQueries queries for a block's tokens as they lie: a lane is a partial sum. Four
+// tokens at a time, so that the sums of three queries stay in 16 registers.
+template <int kQueries, class Stored>
+inline void ScoreStored(const float* const* q, const Stored& keys, int head_dim, float scale,
+                        float* scores) {
+  for (int first = 0; first < kBlock; first += 4) {
+    __m256 sum[kQueries][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < kQueries; ++i) {
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) sum[i][t] = _mm256_setzero_ps();
+    }
+    for (int d = 0; d < head_dim; d += 8) {
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) {
+        const __m256 key = keys.template Load<Vector8>((first + t) * head_dim + d);
+#pragma GCC unroll 4
+        for (int i = 0; i < kQueries; ++i) {
+          sum[i][t] = _mm256_fmadd_ps(_mm256_loadu_ps(q[i] + d), key, sum[i][t]);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kQueries; ++i) {
+      const __m256 fours = _mm256_hadd_ps(_mm256_hadd_ps(sum[i][0], sum[i][1]),
+                                          _mm256_hadd_ps(sum[i][2], sum[i][3]));
+      const __m128 dots =
+          _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1));
+      _mm_storeu_ps(scores + i * kSplitTokens + first, _mm_mul_ps(dots, _mm_set1_ps(scale)));
     }
   }
-  const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(sum[0], sum[1]), _mm256_hadd_ps(sum[2], sum[3]));
-  const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(sum[4], sum[5]), _mm256_hadd_ps(sum[6], sum[7]));
-  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-}
-
-// Stores one vector of scores for the tokens from `first` on. What lies in the slots behind the
-// visible ones may be anything, NaN included: their scores become minus infinity.
-template <class V>
-inline void StoreScores(const AttentionTile& tile, typename V::F dots, int first, int visible,
-                        float* scores) {
-  const typename V::F scaled = V::Multiply(dots, V::Set(tile.scale));
-  V::Store(scores + first, V::First(visible - first, scaled, V::Set(kMinusInfinity)));
 }
 
 // A tile's queries, row by row; query s belongs to row s / group.
@@ -153,11 +170,13 @@ struct Queries {
 };
 
 // Scores of block b for queries [begin, end); `scores` is the block's place in the first query's.
-template <class V, int kQueries>
+// What lies in the slots behind the visible tokens may be anything, NaN included: their scores
+// become minus infinity.
+template <class V, int kQueries, class Stored>
 inline void ScoreBlock(const AttentionTile& tile, const Queries& queries, int b, int begin, int end,
-                       int head_dim, const std::byte* stored, float* scratch, float* scores) {
+                       int head_dim, const Stored& keys, float* scratch, float* scores) {
   if (end - begin >= kTransposeFrom) {
-    Transpose(tile, stored, head_dim, scratch);
+    Transpose(keys, head_dim, scratch);
     ForEachTile<kQueries>(begin, end, [&](auto size, int s) {
       constexpr int kCount = decltype(size)::value;
       for (int first = 0; first < kBlock; first += V::kLanes) {
@@ -165,18 +184,20 @@ inline void ScoreBlock(const AttentionTile& tile, const Queries& queries, int b,
         ScoreTransposed<V, kCount>(queries.q + s, scratch + first, head_dim, dots);
 #pragma GCC unroll 8
         for (int i = 0; i < kCount; ++i) {
-          StoreScores<V>(tile, dots[i], first, Visible(tile, queries.row[s + i], b),
-                         scores + (s + i) * kSplitTokens);
+          V::Store(scores + (s + i) * kSplitTokens + first,
+                   V::Multiply(dots[i], V::Set(tile.scale)));
         }
       }
     });
-    return;
+  } else {
+    ForEachTile<3>(begin, end, [&](auto size, int s) {
+      ScoreStored<decltype(size)::value>(queries.q + s, keys, head_dim, tile.scale,
+                                         scores + s * kSplitTokens);
+    });
   }
-  const float* keys = Widened(tile, stored, scratch);
   for (int s = begin; s < end; ++s) {
-    for (int first = 0; first < kBlock; first += 8) {
-      StoreScores<Vector8>(tile, DotEight(queries.q[s], keys + first * head_dim, head_dim), first,
-                           Visible(tile, queries.row[s], b), scores + s * kSplitTokens);
+    for (int t = Visible(tile, queries.row[s], b); t < kBlock; ++t) {
+      scores[s * kSplitTokens + t] = kMinusInfinity;
     }
   }
 }
@@ -200,9 +221,9 @@ inline void Soften(float* scores, int tokens, float* weight_sum, float* max) {
 
 // state += sum over tokens of weight * value, for kQueries queries and kVectors vectors of a head's
 // elements.
-template <class V, int kQueries, int kVectors>
-inline void AccumulateVectors(const float* values, int head_dim, const float* weights, int tokens,
-                              float* states, int state_floats) {
+template <class V, int kQueries, int kVectors, class Stored>
+inline void AccumulateVectors(const Stored& values, int first, int head_dim, const float* weights,
+                              int tokens, float* states, int state_floats) {
   typename V::F sum[kQueries][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i) {
@@ -214,7 +235,9 @@ inline void AccumulateVectors(const float* values, int head_dim, const float* we
   for (int t = 0; t < tokens; ++t) {
     typename V::F value[kVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) value[j] = V::Load(values + t * head_dim + j * V::kLanes);
+    for (int j = 0; j < kVectors; ++j) {
+      value[j] = values.template Load<V>(t * head_dim + first + j * V::kLanes);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < kQueries; ++i) {
       const typename V::F weight = V::Set(weights[i * kSplitTokens + t]);
@@ -233,16 +256,16 @@ inline void AccumulateVectors(const float* values, int head_dim, const float* we
   }
 }
 
-template <class V, int kQueries>
-inline void AccumulateValues(const float* values, int head_dim, const float* weights, int tokens,
+template <class V, int kQueries, class Stored>
+inline void AccumulateValues(const Stored& values, int head_dim, const float* weights, int tokens,
                              float* states, int state_floats) {
   int d = 0;
   for (; d + 4 * V::kLanes <= head_dim; d += 4 * V::kLanes) {
-    AccumulateVectors<V, kQueries, 4>(values + d, head_dim, weights, tokens, states + d,
+    AccumulateVectors<V, kQueries, 4>(values, d, head_dim, weights, tokens, states + d,
                                       state_floats);
   }
   for (; d < head_dim; d += 8) {
-    AccumulateVectors<Vector8, kQueries, 1>(values + d, head_dim, weights, tokens, states + d,
+    AccumulateVectors<Vector8, kQueries, 1>(values, d, head_dim, weights, tokens, states + d,
                                             state_floats);
   }
 }
@@ -250,9 +273,9 @@ inline void AccumulateValues(const float* values, int head_dim, const float* wei
 // Adds block b's values to the states of queries [begin, end); `weights` is the block's place in
 // the first query's. Rows that see only a part of the block must not touch the rest: even times
 // zero, it might be NaN.
-template <class V, int kQueries>
+template <class V, int kQueries, class Stored>
 inline void AddBlock(const AttentionTile& tile, int b, int begin, int end, int head_dim,
-                     const float* values, const float* weights, float* states) {
+                     const Stored& values, const float* weights, float* states) {
   const int state_floats = StateFloats(head_dim);
   const auto add = [&](int from, int to, int tokens) {
     ForEachTile<kQueries>(from, to, [&](auto size, int s) {
@@ -267,9 +290,16 @@ inline void AddBlock(const AttentionTile& tile, int b, int begin, int end, int h
   add(s, end, kBlock);
 }
 
+// One block's halves as floats in scratch, which pays when several batches of queries read them.
+inline Floats Widen(const Halves& stored, int count, float* scratch) {
+  for (int i = 0; i < count; i += 8) Vector8::Store(scratch + i, stored.Load<Vector8>(i));
+  return Floats(scratch);
+}
+inline Floats Widen(const Floats& stored, int, float*) { return stored; }
+
 // kHeadDim 0 stands for any. A head_dim known to the compiler makes addresses constants, and
 // changes nothing else.
-template <class V, int kQueries, int kHeadDim>
+template <class V, int kQueries, class Stored, int kHeadDim>
 void AttendSplitOf(const AttentionTile& tile, int split, float* scratch, float* states) {
   const int head_dim = kHeadDim != 0 ? kHeadDim : tile.head_dim;
   const int state_floats = StateFloats(head_dim);
@@ -280,14 +310,14 @@ void AttendSplitOf(const AttentionTile& tile, int split, float* scratch, float* 
   if (end_block > first_block + kBlocksPerSplit) end_block = first_block + kBlocksPerSplit;
   const int end = tile.rows * tile.group;
   float* const scores = scratch + kBlock * head_dim;  // [query][kSplitTokens]
-  const int64_t block_bytes = int64_t{kBlock} * head_dim * (tile.half ? 2 : 4);
+  const int64_t block_bytes = int64_t{kBlock} * head_dim * Stored::kBytes;
   const auto stored_keys = [&](int b) { return tile.keys + tile.table[b] * tile.block_stride; };
   const auto first_query = [&](int b) { return FirstRowAt(tile, b * kBlock) * tile.group; };
   const Queries queries(tile);
 
   for (int b = first_block; b < end_block; ++b) {
-    if (b + 1 < end_block) Prefetch(stored_keys(b + 1), block_bytes);
-    ScoreBlock<V, kQueries>(tile, queries, b, first_query(b), end, head_dim, stored_keys(b),
+    if (b + kBlocksAhead < end_block) Prefetch(stored_keys(b + kBlocksAhead), block_bytes);
+    ScoreBlock<V, kQueries>(tile, queries, b, first_query(b), end, head_dim, Stored(stored_keys(b)),
                             scratch, scores + b * kBlock - first_token);
   }
   for (int s = first_query(first_block); s < end; ++s) {
@@ -298,23 +328,37 @@ void AttendSplitOf(const AttentionTile& tile, int split, float* scratch, float* 
     for (int i = 0; i < head_dim; ++i) state[i] = 0.0f;
   }
   for (int b = first_block; b < end_block; ++b) {
-    const float* values = Widened(tile, stored_keys(b) + tile.value_offset, scratch);
-    if (b + 1 < end_block) Prefetch(stored_keys(b + 1) + tile.value_offset, block_bytes);
-    AddBlock<V, kQueries>(tile, b, first_query(b), end, head_dim, values,
-                          scores + b * kBlock - first_token, states);
+    const Stored values(stored_keys(b) + tile.value_offset);
+    if (b + kBlocksAhead < end_block) {
+      Prefetch(stored_keys(b + kBlocksAhead) + tile.value_offset, block_bytes);
+    }
+    const float* const weights = scores + b * kBlock - first_token;
+    const int begin = first_query(b);
+    if (end - begin > kQueries) {
+      AddBlock<V, kQueries>(tile, b, begin, end, head_dim,
+                            Widen(values, kBlock * head_dim, scratch), weights, states);
+    } else {
+      AddBlock<V, kQueries>(tile, b, begin, end, head_dim, values, weights, states);
+    }
+  }
+}
+
+template <class V, int kQueries, class Stored>
+inline void AttendSplitIn(const AttentionTile& tile, int split, float* scratch, float* states) {
+  switch (tile.head_dim) {
+    case 64:
+      return AttendSplitOf<V, kQueries, Stored, 64>(tile, split, scratch, states);
+    case 128:
+      return AttendSplitOf<V, kQueries, Stored, 128>(tile, split, scratch, states);
+    default:
+      return AttendSplitOf<V, kQueries, Stored, 0>(tile, split, scratch, states);
   }
 }
 
 template <class V, int kQueries>
 inline void AttendSplitBy(const AttentionTile& tile, int split, float* scratch, float* states) {
-  switch (tile.head_dim) {
-    case 64:
-      return AttendSplitOf<V, kQueries, 64>(tile, split, scratch, states);
-    case 128:
-      return AttendSplitOf<V, kQueries, 128>(tile, split, scratch, states);
-    default:
-      return AttendSplitOf<V, kQueries, 0>(tile, split, scratch, states);
-  }
+  if (tile.half) return AttendSplitIn<V, kQueries, Halves>(tile, split, scratch, states);
+  return AttendSplitIn<V, kQueries, Floats>(tile, split, scratch, states);
 }
 
 }  // namespace
