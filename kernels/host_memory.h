@@ -4,9 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <cstdlib>
 #include <memory>
-#include <new>
 
 #include "kernels/backend.h"
 
@@ -14,19 +13,16 @@ namespace tandem {
 
 class AlignedBytes {
  public:
-  static constexpr std::align_val_t kAlignment{64};
-
   AlignedBytes() = default;
-  explicit AlignedBytes(int64_t size)
-      : bytes_(static_cast<std::byte*>(::operator new[](size, kAlignment))), size_(size) {
-    std::memset(bytes_.get(), 0, size);
-  }
+  // 64-byte aligned. Large ones ask the system for huge pages, which make long passes over them
+  // cheaper to address.
+  explicit AlignedBytes(int64_t size);
   std::byte* get() const { return bytes_.get(); }
   int64_t size() const { return size_; }
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete[](p, kAlignment); }
+    void operator()(std::byte* p) const { std::free(p); }
   };
   std::unique_ptr<std::byte[], Free> bytes_;
   int64_t size_ = 0;

@@ -47,6 +47,9 @@ absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvArenaShape& sha
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for a KV arena of ", size, " bytes: ", std::strerror(errno)));
   }
+  // A wish, not a need: attention reads keys and values in pieces of a few KB all over the arena,
+  // and with small pages finding each one costs as much as reading it.
+  madvise(base, size, MADV_HUGEPAGE);
   return std::unique_ptr<KvArena>(new KvArena(shape, strides, static_cast<std::byte*>(base), size));
 }
 

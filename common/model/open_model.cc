@@ -35,12 +35,12 @@ absl::Status CheckOptions(const OpenModelOptions& options) {
 }
 
 bool UsesReference(BackendKind kind) {
-  return kind == BackendKind::kReference || (kind == BackendKind::kAuto && !CpuHasAvx2());
+  return kind == BackendKind::kReference || (kind == BackendKind::kAuto && !CpuHas(CpuIsa::kAvx2));
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(BackendKind kind, ParallelFor* team) {
   if (kind == BackendKind::kReference) return MakeReferenceBackend(team);
-  if (kind == BackendKind::kCpu) return MakeAvx2Backend(team);
+  if (kind == BackendKind::kCpu) return MakeSimdBackend(team);
   return MakeCpuBackend(team);
 }
 

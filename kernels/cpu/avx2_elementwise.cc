@@ -1,12 +1,12 @@
 #include "kernels/cpu/avx2_kernels.h"
-#include "kernels/cpu/avx2_math.h"
+#include "kernels/cpu/vector8.h"
 
 namespace tandem::avx2 {
 namespace {
 
 __m256 SiluMul(__m256 gate, __m256 up) {
   const __m256 one = _mm256_set1_ps(1.0f);
-  const __m256 e = Exp(_mm256_sub_ps(_mm256_setzero_ps(), gate));
+  const __m256 e = Vector8::Exp(_mm256_sub_ps(_mm256_setzero_ps(), gate));
   return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, e)), up);
 }
 
@@ -45,51 +45,60 @@ void StoreBytes(const __m256i* v, int8_t* out) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
 }
 
-// Quantizes one block whose largest magnitude is max; `rest` is written as zeros unless `refine`.
-// Returns the sum of q + rest / 128.
-float QuantizeBlock(const float* x, float inverse_scale, bool refine, int8_t* q, int8_t* rest) {
-  const __m256 inverse = _mm256_set1_ps(inverse_scale);
-  __m256 scaled[4];
+// One block as multiples of its scale, and those rounded to whole numbers.
+struct ScaledBlock {
+  __m256 exact[4];
+  __m256i rounded[4];
+};
+
+ScaledBlock Scale(const float* x, float inverse_scale) {
+  ScaledBlock block;
+  for (int i = 0; i < 4; ++i) {
+    block.exact[i] = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(inverse_scale));
+    block.rounded[i] = _mm256_cvtps_epi32(block.exact[i]);
+  }
+  return block;
+}
+
+// Writes the second term of a block and returns its sum.
+int32_t StoreRest(const ScaledBlock& block, int8_t* rest) {
   __m256i v[4];
   for (int i = 0; i < 4; ++i) {
-    scaled[i] = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse);
-    v[i] = _mm256_cvtps_epi32(scaled[i]);
-  }
-  StoreBytes(v, q);
-  const int32_t whole = SumAll(v);
-  if (!refine) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(rest), _mm256_setzero_si256());
-    return static_cast<float>(whole);
-  }
-  for (int i = 0; i < 4; ++i) {
-    const __m256 left = _mm256_sub_ps(scaled[i], _mm256_cvtepi32_ps(v[i]));
+    const __m256 left = _mm256_sub_ps(block.exact[i], _mm256_cvtepi32_ps(block.rounded[i]));
     v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(left, _mm256_set1_ps(128.0f)));
   }
   StoreBytes(v, rest);
-  return static_cast<float>(128 * whole + SumAll(v)) * 0x1p-7f;
+  return SumAll(v);
 }
 
 }  // namespace
 
 void QuantizeRow(const float* in, int row, const QuantizedRows& x) {
   const int64_t first = int64_t{row} * x.blocks;
-  float* max = x.scale + first;
+  float* const scale = x.scale + first;
   float total = 0;
   for (int b = 0; b < x.blocks; ++b) {
-    max[b] = AbsMax(in + 32 * b);
-    total += max[b];
+    scale[b] = AbsMax(in + 32 * b);
+    total += scale[b];
   }
   const float limit = kRefineAbove * total / static_cast<float>(x.blocks);
+  int refined = 0;
   for (int b = 0; b < x.blocks; ++b, in += 32) {
-    const bool zero = max[b] < kSmallestMax;
-    const bool refine = !zero && max[b] > limit;
-    const float inverse = zero ? 0.0f : 127.0f / max[b];
-    const float d = zero ? 0.0f : max[b] / 127.0f;
-    const int64_t at = first + b;
-    x.refined[at] = refine;
-    x.scale[at] = d;
-    x.sum[at] = d * QuantizeBlock(in, inverse, refine, x.q + 32 * at, x.rest + 32 * at);
+    const float max = scale[b];
+    const bool zero = max < kSmallestMax;
+    const ScaledBlock block = Scale(in, zero ? 0.0f : 127.0f / max);
+    StoreBytes(block.rounded, x.q + 32 * (first + b));
+    const int32_t q_sum = SumAll(block.rounded);
+    int32_t rest_sum = 0;
+    if (!zero && max > limit) {
+      rest_sum = StoreRest(block, x.rest + 32 * (first + refined));
+      x.refined_block[first + refined++] = b;
+    }
+    scale[b] = zero ? 0.0f : max / 127.0f;
+    x.q_sum[first + b] = q_sum;
+    x.sum[first + b] = scale[b] * (static_cast<float>(128 * q_sum + rest_sum) * 0x1p-7f);
   }
+  x.refined[row] = refined;
 }
 
 void RmsNormRow(const float* x, const float* weight, int dim, float eps, float* out) {

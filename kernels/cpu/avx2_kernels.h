@@ -8,41 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/quantized_rows.h"
+
 namespace tandem::avx2 {
-
-// Rows of activations quantized to int8 in blocks of 32: x ~ scale * (q + rest / 128).
-//
-// A few input features of a trained model are tens of times larger than the others, and nearly all
-// of the error of 8 bits comes from the blocks that hold them. Those blocks, and only those, get a
-// second term: `rest` is what rounding to q left over, in 128ths. Whether a block is refined
-// depends on its own row alone, and a `rest` of zeros adds exactly nothing, so a tile of rows may
-// multiply the second term for all its rows as soon as one of them needs it.
-struct QuantizedRows {
-  int8_t* q = nullptr;         // [rows][blocks * 32]
-  int8_t* rest = nullptr;      // [rows][blocks * 32], within [-64, 64]; zeros unless refined
-  uint8_t* refined = nullptr;  // [rows][blocks], 0 or 1
-  float* scale = nullptr;      // [rows][blocks]
-  float* sum = nullptr;        // [rows][blocks]: scale times the sum of q + rest / 128
-  int blocks = 0;
-};
-
-// One group of 8 output features (see packed_weights.h) times rows [row_begin, row_end): writes
-// out[row * out_stride + f] for f < features <= 8.
-struct GroupOutput {
-  float* out = nullptr;
-  int64_t out_stride = 0;
-  int features = 8;
-};
-void MatMulNibbles(const std::byte* group, const QuantizedRows& x, int row_begin, int row_end,
-                   const GroupOutput& output);
-void MatMulBytes(const std::byte* group, const QuantizedRows& x, int row_begin, int row_end,
-                 const GroupOutput& output);
-void MatMulF32(const std::byte* group, const float* x, int cols, int row_begin, int row_end,
-               const GroupOutput& output);
-void MatMulF16(const std::byte* group, const float* x, int cols, int row_begin, int row_end,
-               const GroupOutput& output);
-void MatMulBF16(const std::byte* group, const float* x, int cols, int row_begin, int row_end,
-                const GroupOutput& output);
 
 // Quantizes one row of x.blocks * 32 floats into row `row` of x.
 void QuantizeRow(const float* in, int row, const QuantizedRows& x);
@@ -54,45 +22,5 @@ void SiluMul(const float* gate, const float* up, int64_t count, float* out);
 // the rest. out may be in.
 void RotateHead(const float* in, const float* rotation, int rope_dim, int head_dim, float* out);
 void FloatsToHalves(const float* in, int count, std::byte* out);  // count: a multiple of 8
-
-// Attention of `rows` rows of one sequence at positions first_position, +1, ...; with the `group`
-// query heads that share one KV head.
-struct AttentionTile {
-  const float* q = nullptr;  // row r, head g: q + r * q_stride + g * head_dim
-  int64_t q_stride = 0;
-  int rows = 0;
-  int first_position = 0;
-  int group = 0;
-  int head_dim = 0;
-  float scale = 0;
-  bool half = true;                 // the cache holds halves, else floats
-  const std::byte* keys = nullptr;  // of this layer and KV head in physical block 0
-  int64_t block_stride = 0;
-  int64_t value_offset = 0;
-  const uint32_t* table = nullptr;
-};
-
-// Softmax is done apart for each split of this many positions, at fixed absolute places, and the
-// results are merged in order. So threads can share the work for one row without changing its
-// result.
-inline constexpr int kSplitTokens = 256;
-
-// A tile has rows * group states, one for each (row, head): head_dim output sums, then the sum of
-// weights, then the largest score. Each takes StateFloats(head_dim) floats.
-inline constexpr int StateFloats(int head_dim) { return head_dim + 8; }
-// Scratch floats that AttendSplit needs: one widened block of keys or values, and all scores of the
-// split.
-inline constexpr int SplitScratchFloats(int head_dim, int rows, int group) {
-  return 16 * head_dim + rows * group * kSplitTokens;
-}
-
-// Computes split `split` for every row that reaches into it; the states of other rows are left as
-// they are.
-void AttendSplit(const AttentionTile& tile, int split, float* scratch, float* states);
-// Merges the states of a later split into `total`, for the rows that reach into it. For split 0,
-// sets total.
-void MergeSplit(const AttentionTile& tile, int split, const float* states, float* total);
-// out[r * q_stride + g * head_dim ...] = the finished rows.
-void FinishTile(const AttentionTile& tile, const float* total, float* out);
 
 }  // namespace tandem::avx2

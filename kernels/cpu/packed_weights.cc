@@ -11,6 +11,10 @@ namespace {
 
 using Kind = PackedWeights::Kind;
 
+constexpr int kVector = 64;                 // bytes
+constexpr int kNibbleScales = 4 * kVector;  // where a block's scales begin
+constexpr int kNibbleMinima = kNibbleScales + 2 * PackedWeights::kGroup;
+constexpr std::byte kSignBit{0x80};  // turned, it adds 128 to an int8
 constexpr uint16_t kHalfMagnitude = 0x7fff;
 constexpr uint16_t kHalfInfinity = 0x7c00;
 
@@ -38,7 +42,7 @@ int64_t GroupBytes(Kind kind, int64_t cols) {
       bytes = cols / 32 * PackedWeights::kNibbleBlock;
       break;
     case Kind::kBytes:
-      bytes = cols / 32 * (PackedWeights::kByteBlock + PackedWeights::kGroup * 2);
+      bytes = (cols / 32 + 1) / 2 * PackedWeights::kBytePair;
       break;
     case Kind::kF32:
       bytes = cols * PackedWeights::kGroup * 4;
@@ -51,6 +55,14 @@ int64_t GroupBytes(Kind kind, int64_t cols) {
   return (bytes + 63) / 64 * 64;
 }
 
+// Where in a group the vectors and the scales of a block of bytes begin.
+int64_t ByteVectors(int64_t b) {
+  return b / 2 * PackedWeights::kBytePair + b % 2 * (8 * kVector + 4 * PackedWeights::kGroup);
+}
+int64_t ByteScales(int64_t b) {
+  return b / 2 * PackedWeights::kBytePair + 8 * kVector + b % 2 * 2 * PackedWeights::kGroup;
+}
+
 uint16_t LoadU16(const std::byte* p) {
   uint16_t value;
   std::memcpy(&value, p, sizeof(value));
@@ -61,14 +73,8 @@ void StoreU16(std::byte* p, uint16_t value) { std::memcpy(p, &value, sizeof(valu
 
 }  // namespace
 
-PackedWeights::PackedWeights(Kind kind, int64_t rows, int64_t cols, int64_t group_bytes)
-    : kind_(kind),
-      rows_(rows),
-      cols_(cols),
-      group_bytes_(group_bytes),
-      storage_(groups() * group_bytes) {}
-
-absl::StatusOr<std::unique_ptr<PackedWeights>> PackedWeights::Make(const WeightView& view) {
+absl::StatusOr<std::unique_ptr<PackedWeights>> PackedWeights::Make(const WeightView& view,
+                                                                   WeightMemory& memory) {
   if (absl::Status status = CheckWeightView(view); !status.ok()) return status;
   const Kind kind = KindOf(view.type);
   if (view.type == WeightType::kQ4_0) {
@@ -84,6 +90,11 @@ absl::StatusOr<std::unique_ptr<PackedWeights>> PackedWeights::Make(const WeightV
   }
   auto packed =
       absl::WrapUnique(new PackedWeights(kind, view.rows, view.cols, GroupBytes(kind, view.cols)));
+  packed->storage_ = memory.Allocate(packed->bytes());
+  if (packed->storage_ == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("no memory for a packed weight of %d bytes", packed->bytes()));
+  }
   switch (kind) {
     case Kind::kNibbles:
       packed->PackNibbles(view);
@@ -112,10 +123,10 @@ void PackedWeights::PackNibbles(const WeightView& view) {
           has_min ? LoadU16(source + 2) : FloatToHalf(-8.0f * HalfToFloat(scale));
       const std::byte* nibbles = source + (has_min ? 4 : 2);
       for (int v = 0; v < 4; ++v) {
-        std::memcpy(target + v * 32 + feature * 4, nibbles + v * 4, 4);
+        std::memcpy(target + v * kVector + feature * 4, nibbles + v * 4, 4);
       }
-      StoreU16(target + 128 + feature * 2, scale);
-      StoreU16(target + 144 + feature * 2, minimum);
+      StoreU16(target + kNibbleScales + feature * 2, scale);
+      StoreU16(target + kNibbleMinima + feature * 2, minimum);
     }
   }
 }
@@ -125,12 +136,11 @@ void PackedWeights::PackBytes(const WeightView& view) {
   const std::byte* source = view.data.data();
   for (int64_t row = 0; row < rows_; ++row) {
     const int feature = row % kGroup;
-    std::byte* quants = storage_.get() + row / kGroup * group_bytes_;
-    std::byte* scales = quants + blocks * kByteBlock;
+    std::byte* const target = storage_.get() + row / kGroup * group_bytes_;
     for (int64_t b = 0; b < blocks; ++b, source += 34) {
-      StoreU16(scales + b * kGroup * 2 + feature * 2, LoadU16(source));
-      for (int v = 0; v < 8; ++v) {
-        std::memcpy(quants + b * kByteBlock + v * 32 + feature * 4, source + 2 + v * 4, 4);
+      StoreU16(target + ByteScales(b) + feature * 2, LoadU16(source));
+      for (int i = 0; i < 32; ++i) {
+        target[ByteVectors(b) + i / 4 * kVector + feature * 4 + i % 4] = source[2 + i] ^ kSignBit;
       }
     }
   }
@@ -156,16 +166,16 @@ void PackedWeights::ReadRow(int64_t row, float* out) const {
     switch (kind_) {
       case Kind::kNibbles: {
         const std::byte* block = base + b * kNibbleBlock;
-        const int byte = std::to_integer<int>(block[i % 16 / 4 * 32 + feature * 4 + i % 4]);
+        const int byte = std::to_integer<int>(block[i % 16 / 4 * kVector + feature * 4 + i % 4]);
         const int q = i < 16 ? byte & 15 : byte >> 4;
-        out[k] = HalfToFloat(LoadU16(block + 128 + feature * 2)) * q +
-                 HalfToFloat(LoadU16(block + 144 + feature * 2));
+        out[k] = HalfToFloat(LoadU16(block + kNibbleScales + feature * 2)) * q +
+                 HalfToFloat(LoadU16(block + kNibbleMinima + feature * 2));
         break;
       }
       case Kind::kBytes: {
-        const auto q = static_cast<int8_t>(base[b * kByteBlock + i / 4 * 32 + feature * 4 + i % 4]);
-        const std::byte* scales = base + cols_ / 32 * kByteBlock;
-        out[k] = HalfToFloat(LoadU16(scales + (b * kGroup + feature) * 2)) * q;
+        const std::byte stored = base[ByteVectors(b) + i / 4 * kVector + feature * 4 + i % 4];
+        const auto q = static_cast<int8_t>(stored ^ kSignBit);
+        out[k] = HalfToFloat(LoadU16(base + ByteScales(b) + feature * 2)) * q;
         break;
       }
       case Kind::kF32:

@@ -17,8 +17,9 @@ constexpr int64_t kMaxStateFloats = int64_t{16} << 20;
 
 void TiledAttention::Bind(const StepState& step) {
   const int head_dim = step.cache().layout.head_dim;
-  tile_state_floats_ = int64_t{kTileRows} * step.group_size() * avx2::StateFloats(head_dim);
-  split_scratch_floats_ = avx2::SplitScratchFloats(head_dim, kTileRows, step.group_size());
+  tile_rows_ = std::clamp(kMaxTileQueries / step.group_size(), 1, kTileRows);
+  tile_state_floats_ = int64_t{tile_rows_} * step.group_size() * StateFloats(head_dim);
+  split_scratch_floats_ = SplitScratchFloats(head_dim, tile_rows_, step.group_size());
   scratch_.resize(parallel_.num_threads());
   for (auto& scratch : scratch_) scratch.resize(split_scratch_floats_ + 2 * tile_state_floats_);
 }
@@ -29,7 +30,7 @@ void TiledAttention::Plan(const StepState& step) {
   for (int row = 0; row < step.rows(); ++row) {
     if (!tiles_.empty()) {
       Tile& last = tiles_.back();
-      if (last.rows < kTileRows && step.sequence(row) == step.sequence(last.first_row) &&
+      if (last.rows < tile_rows_ && step.sequence(row) == step.sequence(last.first_row) &&
           step.position(row) == last.first_position + last.rows) {
         ++last.rows;
         continue;
@@ -41,11 +42,11 @@ void TiledAttention::Plan(const StepState& step) {
   int64_t state_floats = 0;
   int64_t num_splits = 0;
   for (Tile& tile : tiles_) {
-    tile.splits = (tile.first_position + tile.rows - 1) / avx2::kSplitTokens + 1;
+    tile.splits = (tile.first_position + tile.rows - 1) / kSplitTokens + 1;
     tile.first_state = state_floats;
     num_splits += tile.splits;
     state_floats += int64_t{tile.splits} * kv_heads * tile.rows * step.group_size() *
-                    avx2::StateFloats(step.cache().layout.head_dim);
+                    StateFloats(step.cache().layout.head_dim);
   }
   const auto num_tiles = static_cast<int64_t>(tiles_.size());
   if (parallel_.num_threads() == 1 || num_splits == num_tiles ||
@@ -69,8 +70,8 @@ void TiledAttention::Run(const StepState& step, int layer, const float* q, float
   }
 }
 
-avx2::AttentionTile TiledAttention::Describe(const StepState& step, int layer, const Tile& tile,
-                                             int kv_head, const float* q) const {
+AttentionTile TiledAttention::Describe(const StepState& step, int layer, const Tile& tile,
+                                       int kv_head, const float* q) const {
   const KvLayout& layout = step.cache().layout;
   return {.q = q + int64_t{tile.first_row} * step.query_dim() +
                int64_t{kv_head} * step.group_size() * layout.head_dim,
@@ -99,7 +100,7 @@ void TiledAttention::RunTiles(const StepState& step, int layer, const float* q, 
     float* states = scratch + split_scratch_floats_;
     float* total = states + tile_state_floats_;
     for (int split = 0; split < tile.splits; ++split) {
-      avx2::AttendSplit(view, split, scratch, states);
+      attend_(view, split, scratch, states);
       avx2::MergeSplit(view, split, states, total);
     }
     avx2::FinishTile(view, total, out + (view.q - q));
@@ -112,8 +113,8 @@ void TiledAttention::RunSplits(const StepState& step, int layer, const float* q,
     const SplitTask& item = split_tasks_[task / kv_heads];
     const Tile& tile = tiles_[item.tile];
     const int kv_head = task % kv_heads;
-    avx2::AttendSplit(Describe(step, layer, tile, kv_head, q), item.split, scratch_[thread].data(),
-                      SplitStates(step, tile, kv_head, item.split));
+    attend_(Describe(step, layer, tile, kv_head, q), item.split, scratch_[thread].data(),
+            SplitStates(step, tile, kv_head, item.split));
   });
   for (const Tile& tile : tiles_) {
     for (int kv_head = 0; kv_head < kv_heads; ++kv_head) {
@@ -130,7 +131,7 @@ void TiledAttention::RunSplits(const StepState& step, int layer, const float* q,
 float* TiledAttention::SplitStates(const StepState& step, const Tile& tile, int kv_head,
                                    int split) {
   const int64_t each =
-      int64_t{tile.rows} * step.group_size() * avx2::StateFloats(step.cache().layout.head_dim);
+      int64_t{tile.rows} * step.group_size() * StateFloats(step.cache().layout.head_dim);
   return states_.data() + tile.first_state + (int64_t{kv_head} * tile.splits + split) * each;
 }
 

@@ -1,14 +1,14 @@
 // TiledAttention cuts a step's attention into tasks for threads. A tile is a few rows of one
 // sequence at positions side by side; the keys and values of a block are read and widened once for
 // a whole tile and all query heads of a KV head. When a step has few tiles and long contexts
-// (decode of one sequence), the splits of avx2_kernels.h become tasks of their own. Owned and used
-// by one backend's thread.
+// (decode of one sequence), the splits of attention_kernels.h become tasks of their own. Owned and
+// used by one backend's thread.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "kernels/cpu/avx2_kernels.h"
+#include "kernels/cpu/attention_kernels.h"
 #include "kernels/parallel_for.h"
 #include "kernels/step_state.h"
 
@@ -16,7 +16,8 @@ namespace tandem {
 
 class TiledAttention {
  public:
-  explicit TiledAttention(ParallelFor* parallel) : parallel_(*parallel) {}
+  TiledAttention(ParallelFor* parallel, AttendSplitFunction attend)
+      : parallel_(*parallel), attend_(attend) {}
 
   // Takes the shapes of a newly bound cache.
   void Bind(const StepState& step);
@@ -38,14 +39,16 @@ class TiledAttention {
     int split = 0;
   };
 
-  avx2::AttentionTile Describe(const StepState& step, int layer, const Tile& tile, int kv_head,
-                               const float* q) const;
+  AttentionTile Describe(const StepState& step, int layer, const Tile& tile, int kv_head,
+                         const float* q) const;
   void RunTiles(const StepState& step, int layer, const float* q, float* out);
   void RunSplits(const StepState& step, int layer, const float* q, float* out);
   // The states of one (tile, KV head, split) in states_.
   float* SplitStates(const StepState& step, const Tile& tile, int kv_head, int split);
 
   ParallelFor& parallel_;
+  const AttendSplitFunction attend_;
+  int tile_rows_ = 1;
   int64_t tile_state_floats_ = 0;  // of the largest tile
   int64_t split_scratch_floats_ = 0;
   std::vector<std::vector<float>>

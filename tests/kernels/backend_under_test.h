@@ -13,25 +13,42 @@
 
 namespace tandem {
 
+// A backend by name: "reference", "avx2" or "avx512", the last two being the fast backend held to
+// that instruction set.
 class BackendUnderTest {
  public:
-  BackendUnderTest(const std::string& profile, int num_threads) : team_(num_threads) {
-    backend_ = profile == "reference" ? MakeReferenceBackend(&team_)
-                                      : std::move(MakeAvx2Backend(&team_).value());
+  BackendUnderTest(const std::string& name, int num_threads) : team_(num_threads) {
+    if (name == "reference") {
+      backend_ = MakeReferenceBackend(&team_);
+    } else {
+      backend_ = std::move(MakeSimdBackend(&team_, IsaNamed(name)).value());
+    }
   }
   Backend* operator->() { return backend_.get(); }
   Backend& operator*() { return *backend_; }
+
+  static CpuIsa IsaNamed(const std::string& name) {
+    return name == "avx512" ? CpuIsa::kAvx512Vnni : CpuIsa::kAvx2;
+  }
 
  private:
   ThreadTeam team_;
   std::unique_ptr<Backend> backend_;
 };
 
-// The profiles that this processor can run.
-inline std::vector<std::string> RunnableProfiles() {
-  std::vector<std::string> profiles = {"reference"};
-  if (CpuHasAvx2()) profiles.push_back("cpu-avx2");
-  return profiles;
+// The fast backends that this processor can run; none on one without AVX2.
+inline std::vector<std::string> FastBackends() {
+  std::vector<std::string> names;
+  for (const char* name : {"avx2", "avx512"}) {
+    if (CpuHas(BackendUnderTest::IsaNamed(name))) names.push_back(name);
+  }
+  return names;
+}
+
+inline std::vector<std::string> RunnableBackends() {
+  std::vector<std::string> names = FastBackends();
+  names.insert(names.begin(), "reference");
+  return names;
 }
 
 }  // namespace tandem

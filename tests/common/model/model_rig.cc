@@ -7,7 +7,6 @@
 #include "common/base/check.h"
 #include "common/kv/block_size.h"
 #include "common/model/philox.h"
-#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/thread_team.h"
 #include "kernels/reference/reference_backend.h"
 
@@ -16,8 +15,13 @@ namespace tandem {
 ModelRig MakeRig(const ModelFile& file, const RigOptions& options) {
   ModelRig rig;
   rig.team = std::make_unique<ThreadTeam>(options.threads);
-  rig.backend = options.backend == BackendKind::kReference ? MakeReferenceBackend(rig.team.get())
-                                                           : MakeCpuBackend(rig.team.get()).value();
+  if (options.isa) {
+    rig.backend = MakeSimdBackend(rig.team.get(), *options.isa).value();
+  } else if (options.backend == BackendKind::kReference) {
+    rig.backend = MakeReferenceBackend(rig.team.get());
+  } else {
+    rig.backend = MakeCpuBackend(rig.team.get()).value();
+  }
   const ModelConfig& config = file.config();
   rig.arena = KvArena::Create({.num_layers = static_cast<uint32_t>(config.num_layers),
                                .num_blocks = options.num_blocks,

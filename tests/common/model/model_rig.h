@@ -5,17 +5,20 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/kv/kv_arena.h"
 #include "common/model/open_model.h"
 #include "common/model/transformer.h"
 #include "common/weights/model_file.h"
+#include "kernels/cpu/cpu_backend.h"
 
 namespace tandem {
 
 struct RigOptions {
   BackendKind backend = BackendKind::kReference;
+  std::optional<CpuIsa> isa;  // holds the fast backend to it
   KvElement kv_element = KvElement::kF32;
   int threads = 1;
   int max_batch_tokens = 512;

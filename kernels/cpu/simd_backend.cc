@@ -1,12 +1,15 @@
-// Compiled without AVX2 on purpose: the vector loops are in avx2_*.cc, this file hands them out to
-// threads. Every task boundary below is a choice of speed only; no result depends on it.
+// Compiled without vector instructions on purpose: the vector loops are in avx2_*.cc and
+// avx512_*.cc, this file hands them out to threads. Every task boundary below is a choice of speed
+// only; no result depends on it.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "kernels/cpu/avx2_kernels.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/tiled_attention.h"
 #include "kernels/host_memory.h"
@@ -30,14 +33,18 @@ const PackedWeights& Weights(const MatMulOutput& output) {
   return static_cast<const PackedWeights&>(*output.weight);
 }
 
-class Avx2Backend final : public Backend {
+class SimdBackend final : public Backend {
  public:
-  explicit Avx2Backend(ParallelFor* parallel) : parallel_(*parallel), attention_(parallel) {}
+  SimdBackend(ParallelFor* parallel, CpuIsa isa)
+      : parallel_(*parallel),
+        matmul_(isa == CpuIsa::kAvx512Vnni ? avx512::kMatMul : avx2::kMatMul),
+        attention_(parallel, isa == CpuIsa::kAvx512Vnni ? avx512::AttendSplit : avx2::AttendSplit) {
+  }
 
-  std::string profile() const override { return "cpu-avx2"; }
+  std::string profile() const override { return "cpu-int8"; }
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const WeightView& weights) override {
-    return PackedWeights::Make(weights);
+    return PackedWeights::Make(weights, weight_memory_);
   }
 
   absl::StatusOr<std::unique_ptr<FloatBuffer>> LoadVector(const WeightView& weights) override {
@@ -54,6 +61,10 @@ class Avx2Backend final : public Backend {
 
   absl::Status BindKvCache(const KvCacheView& cache, const AttentionConfig& config) override {
     if (absl::Status status = step_.Bind(cache, config); !status.ok()) return status;
+    if (step_.group_size() > kMaxTileQueries) {
+      return absl::UnimplementedError(
+          absl::StrCat(step_.group_size(), " query heads to a KV head; at most ", kMaxTileQueries));
+    }
     attention_.Bind(step_);
     return absl::OkStatus();
   }
@@ -159,17 +170,21 @@ class Avx2Backend final : public Backend {
   void Quantize(const float* x, int rows, int64_t cols) {
     const int blocks = static_cast<int>(cols / 32);
     const int64_t all_blocks = int64_t{rows} * blocks;
-    if (static_cast<int64_t>(refined_.size()) < all_blocks) {
+    if (static_cast<int64_t>(sums_.size()) < all_blocks) {
       quants_.resize(2 * all_blocks * 32);
       scales_.resize(2 * all_blocks);
-      refined_.resize(all_blocks);
+      sums_.resize(all_blocks);
+      refined_blocks_.resize(all_blocks);
     }
-    quantized_ = {.q = quants_.data(),
-                  .rest = quants_.data() + all_blocks * 32,
-                  .refined = refined_.data(),
+    if (static_cast<int>(refined_.size()) < rows) refined_.resize(rows);
+    quantized_ = {.blocks = blocks,
+                  .q = quants_.data(),
+                  .q_sum = sums_.data(),
                   .scale = scales_.data(),
                   .sum = scales_.data() + all_blocks,
-                  .blocks = blocks};
+                  .refined = refined_.data(),
+                  .refined_block = refined_blocks_.data(),
+                  .rest = quants_.data() + all_blocks * 32};
     ForRange(rows, cols, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         avx2::QuantizeRow(x + r * cols, static_cast<int>(r), quantized_);
@@ -197,20 +212,20 @@ class Avx2Backend final : public Backend {
   }
 
   void MultiplyGroup(const PackedWeights& weights, int64_t g, const float* x, int row_begin,
-                     int row_end, const avx2::GroupOutput& output) const {
+                     int row_end, const GroupOutput& output) const {
     const std::byte* group = weights.group(g);
     const int cols = static_cast<int>(weights.cols());
     switch (weights.kind()) {
       case PackedWeights::Kind::kNibbles:
-        return avx2::MatMulNibbles(group, quantized_, row_begin, row_end, output);
+        return matmul_.nibbles(group, quantized_, row_begin, row_end, output);
       case PackedWeights::Kind::kBytes:
-        return avx2::MatMulBytes(group, quantized_, row_begin, row_end, output);
+        return matmul_.bytes(group, quantized_, row_begin, row_end, output);
       case PackedWeights::Kind::kF32:
-        return avx2::MatMulF32(group, x, cols, row_begin, row_end, output);
+        return matmul_.f32(group, x, cols, row_begin, row_end, output);
       case PackedWeights::Kind::kF16:
-        return avx2::MatMulF16(group, x, cols, row_begin, row_end, output);
+        return matmul_.f16(group, x, cols, row_begin, row_end, output);
       case PackedWeights::Kind::kBF16:
-        return avx2::MatMulBF16(group, x, cols, row_begin, row_end, output);
+        return matmul_.bf16(group, x, cols, row_begin, row_end, output);
     }
   }
 
@@ -240,22 +255,27 @@ class Avx2Backend final : public Backend {
   }
 
   ParallelFor& parallel_;
+  const MatMulKernels& matmul_;
+  WeightMemory weight_memory_;
   StepState step_;
   TiledAttention attention_;
   // The prepared input of the current MatMul; grows to the largest seen.
   std::vector<int8_t> quants_;  // first terms, then second ones
   std::vector<float> scales_;   // scales, then sums
-  std::vector<uint8_t> refined_;
-  avx2::QuantizedRows quantized_;
+  std::vector<int32_t> sums_;
+  std::vector<int> refined_;
+  std::vector<int> refined_blocks_;
+  QuantizedRows quantized_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeAvx2Backend(ParallelFor* parallel) {
-  if (!CpuHasAvx2()) {
-    return absl::FailedPreconditionError("this processor lacks AVX2, FMA or F16C");
+absl::StatusOr<std::unique_ptr<Backend>> MakeSimdBackend(ParallelFor* parallel, CpuIsa isa) {
+  if (!CpuHas(isa)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this processor lacks ", CpuIsaName(isa), " or what goes with it"));
   }
-  return std::make_unique<Avx2Backend>(parallel);
+  return std::make_unique<SimdBackend>(parallel, isa);
 }
 
 }  // namespace tandem
