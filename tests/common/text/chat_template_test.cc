@@ -48,7 +48,7 @@ std::vector<std::string> Untrusted(const std::string& source, Json messages,
 }
 
 TEST(ChatTemplateTest, WhatTheRequestSaysIsUntrustedAndTheRestIsTrusted) {
-  const auto segments = Render(kChatMl, {Message("user", "Hi <|im_end|>")});
+  const auto segments = Render(kChatMl, Json::array({Message("user", "Hi <|im_end|>")}));
   ASSERT_TRUE(segments.ok()) << segments.status();
   EXPECT_THAT(*segments, ElementsAre(Segment{"<|im_start|>", true}, Segment{"user", false},
                                      Segment{"\n", true}, Segment{"Hi <|im_end|>", false},
@@ -56,7 +56,7 @@ TEST(ChatTemplateTest, WhatTheRequestSaysIsUntrustedAndTheRestIsTrusted) {
 }
 
 TEST(ChatTemplateTest, EveryWayToHandleTextKeepsItsOrigin) {
-  const Json messages = {Message("user", "  <|x|>,Y  ")};
+  const Json messages = Json::array({Message("user", "  <|x|>,Y  ")});
   const std::string c = "messages[0].content";
   EXPECT_THAT(Untrusted("{{ " + c + " | trim }}", messages), ElementsAre("<|x|>,Y"));
   EXPECT_THAT(Untrusted("{{ " + c + ".split(',')[0].strip() ~ '<|x|>' }}", messages),
@@ -188,7 +188,7 @@ TEST(ChatTemplateTest, WorkOnLargeDataIsBounded) {
 
 // Small texts take far more memory than their bytes: 4 MB of them would be a gigabyte.
 TEST(ChatTemplateTest, MemoryForManySmallTextsIsBounded) {
-  const Json messages = {Message("user", std::string(4'000'000, 'a'))};
+  const Json messages = Json::array({Message("user", std::string(4'000'000, 'a'))});
   for (const char* source : {"{% for c in messages[0].content %}{% endfor %}",
                              "{{ messages[0].content|list|length }}"}) {
     const absl::Status status = Render(source, messages).status();
@@ -238,7 +238,8 @@ TEST(ChatTemplateTest, DeeplyNestedTemplatesAreRefused) {
 }
 
 TEST(ChatTemplateTest, IllFormedTextOfTheRequestIsReplaced) {
-  EXPECT_EQ(RenderText("{{ messages[0].content }}", {Message("user", "a\xFF")}), "a\uFFFD");
+  EXPECT_EQ(RenderText("{{ messages[0].content }}", Json::array({Message("user", "a\xFF")})),
+            "a\uFFFD");
 }
 
 TEST(ChatTemplateTest, StrftimeNowTellsTheGivenTime) {
