@@ -12,12 +12,12 @@
 namespace tandem {
 namespace {
 
-constexpr int kBlock = 16;  // tokens of a KV block
-constexpr int kBlocksPerSplit = kSplitTokens / kBlock;
-const float kMinusInfinity = -__builtin_inff();
+inline constexpr int kBlock = 16;  // tokens of a KV block
+inline constexpr int kBlocksPerSplit = kSplitTokens / kBlock;
+inline const float kMinusInfinity = -__builtin_inff();
 // With fewer queries for a block than this, its keys are used as they lie; transposing them pays
 // from here on.
-constexpr int kTransposeFrom = 5;
+inline constexpr int kTransposeFrom = 5;
 
 // The first row of the tile whose position reaches `position`.
 inline int FirstRowAt(const AttentionTile& tile, int position) {
@@ -32,7 +32,7 @@ inline int Visible(const AttentionTile& tile, int row, int b) {
 
 // Blocks lie apart in memory, so the hardware does not see the next one coming, and memory answers
 // later than one block takes to compute. The L2 cache is near enough: asking for L1 was slower.
-constexpr int kBlocksAhead = 4;
+inline constexpr int kBlocksAhead = 4;
 inline void Prefetch(const std::byte* stored, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(stored + i), _MM_HINT_T1);

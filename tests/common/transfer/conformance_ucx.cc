@@ -10,7 +10,8 @@ namespace tandem {
 namespace {
 
 std::unique_ptr<KvTransport> MakeUcx() {
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport = UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
+      UcxTransport::Create(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   return *std::move(transport);
 }

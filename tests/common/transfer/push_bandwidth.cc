@@ -19,7 +19,8 @@ constexpr size_t kBlockBytes = 98304;
 constexpr uint32_t kBlocksPerSegment = 8;
 
 void Measure(const char* peer_program) {
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport = UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
+      UcxTransport::Create(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kTestIncarnation), kBlockBytes);
   PushingCore core(&node, false, kBlocksPerSegment);

@@ -20,7 +20,8 @@ int main(int argc, char** argv) {
   std::string address;
   for (int c = std::getchar(); c != EOF; c = std::getchar())
     address.push_back(static_cast<char>(c));
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport = UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
+      UcxTransport::Create(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kPeerIncarnation),
                   std::strtoul(argv[2], nullptr, 10));

@@ -20,7 +20,8 @@ constexpr size_t kBlockBytes = 98304;
 constexpr uint32_t kBlocksPerSegment = 8;
 
 TEST(WireUpKillsTest, NoReceiverDiesAndAGoodPeerIsServedAfterwards) {
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport = UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
+      UcxTransport::Create(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kTestIncarnation), kBlockBytes);
   const auto run_until = [&](PushingCore* core, Instant end, const std::function<bool()>& done) {
