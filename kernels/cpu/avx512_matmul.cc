@@ -11,8 +11,8 @@
 namespace tandem::avx512 {
 namespace {
 
-// Of 32 registers, a tile takes two for each row: its sum of integers and its result. With 12 rows
-// the loop over two terms lost a tenth.
+// Of 32 registers, a tile takes two for each row: its sum of integers and its result. More rows
+// gave nothing.
 constexpr int kQuantizedRows = 8;
 constexpr int kFloatRows = 8;
 
