@@ -13,6 +13,7 @@
 #include "common/model/memory_available.h"
 #include "common/rpc/listen_address.h"
 #include "common/telemetry/log.h"
+#include "common/transfer/auto/auto_transport.h"
 #include "common/transfer/ucx/ucx_transport.h"
 #include "common/weights/model_file.h"
 
@@ -131,8 +132,10 @@ absl::StatusOr<std::unique_ptr<KvTransport>> MakeTransport(const WorkerConfig& c
     return absl::InvalidArgumentError(
         absl::StrCat("transport '", config.transport, "' is not known; there is: auto, ucx"));
   }
-  return UcxTransport::Create(IsLoopback(config.listen_host) ? UcxNetwork::kLoopback
-                                                             : UcxNetwork::kAll);
+  const UcxNetwork network =
+      IsLoopback(config.listen_host) ? UcxNetwork::kLoopback : UcxNetwork::kAll;
+  if (config.transport == "ucx") return UcxTransport::Create(network);
+  return MakeAutoTransport(network);
 }
 
 }  // namespace tandem
