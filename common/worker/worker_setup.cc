@@ -90,6 +90,7 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
       .max_batch_tokens = static_cast<int>(max_batch_tokens),
       .num_blocks = num_blocks};
   ASSIGN_OR_RETURN(setup->model, OpenModel(open));
+  setup->arena_backing = std::make_unique<ArenaBacking>(setup->model->arena.get());
   setup->executor = std::make_unique<TransformerExecutor>(setup->model->transformer.get(),
                                                           setup->model->team.get());
   setup->cache = std::make_unique<KvCache>(num_blocks);
