@@ -12,6 +12,10 @@
 namespace tandem {
 namespace {
 
+// Of a step by the prompt tokens in it, where the settings name no time: a stream that runs slows
+// down to half its pace at most, as far as parts of a step can be made that small.
+constexpr double kMaxStretch = 2;
+
 absl::Status RunDecodeWorker(const DecodeConfig& config) {
   StartProcess(config, "decode");
   ASSIGN_OR_RETURN(std::unique_ptr<WorkerSetup> setup,
@@ -26,7 +30,9 @@ absl::Status RunDecodeWorker(const DecodeConfig& config) {
                    .step_limits = {.max_batch_tokens = config.max_batch_tokens,
                                    .max_prefill_tokens = std::min(
                                        config.chunk_tokens, config.max_prefill_tokens_per_step),
-                                   .max_sequences = config.max_sequences}},
+                                   .max_sequences = config.max_sequences,
+                                   .max_time = config.step_budget,
+                                   .max_stretch = kMaxStretch}},
                   setup->cache.get());
   return Serve(config, setup.get(), &core, [&](WorkerMetrics* metrics) {
     const DecodeCounters& counters = core.counters();

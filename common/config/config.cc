@@ -13,10 +13,20 @@ namespace {
 
 constexpr uint32_t kMaxTokens = 1 << 20;
 constexpr uint32_t kBlockTokens = 16;
+constexpr uint32_t kMaxStepMs = 60'000;
 constexpr size_t kMinSecretBytes = 16;
 constexpr Duration kZero = Duration::zero();
 
 absl::Status Invalid(absl::string_view what) { return absl::InvalidArgumentError(what); }
+
+ReadValue IntoMilliseconds(Duration* out, uint32_t max) {
+  return [=](absl::string_view text) {
+    uint32_t milliseconds = 0;
+    RETURN_IF_ERROR(IntoCount(&milliseconds, 0, max)(text));
+    *out = std::chrono::milliseconds(milliseconds);
+    return absl::OkStatus();
+  };
+}
 
 ReadValue IntoSecret(std::string* out) {
   return [=](absl::string_view text) {
@@ -154,6 +164,8 @@ absl::StatusOr<PrefillConfig> ParsePrefillConfig(absl::Span<const std::string> a
   AddWorker(&c, &options);
   options.Add({"chunk_tokens", "N", "Tokens of one step, of all jobs together.",
                absl::StrCat(c.chunk_tokens), IntoCount(&c.chunk_tokens, kBlockTokens, 1u << 16)});
+  options.Add({"step_budget_ms", "N", "Longest step; 0: as long as chunk-tokens take.", "1000",
+               IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
   RETURN_IF_ERROR(CheckWorker(c));
@@ -176,6 +188,8 @@ absl::StatusOr<DecodeConfig> ParseDecodeConfig(absl::Span<const std::string> arg
   options.Add({"max_prefill_tokens_per_step", "N", "Prompt tokens beside running streams.",
                absl::StrCat(c.max_prefill_tokens_per_step),
                IntoCount(&c.max_prefill_tokens_per_step, kBlockTokens, 1u << 16)});
+  options.Add({"step_budget_ms", "N", "Longest step with local filling; 0: twice one without.", "0",
+               IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
   RETURN_IF_ERROR(CheckWorker(c));

@@ -87,13 +87,15 @@ struct WorkerConfig : CommonConfig {
 
 struct PrefillConfig : WorkerConfig {
   uint32_t chunk_tokens = 512;  // tokens of one step, of all jobs together; a multiple of 16
+  Duration step_budget = std::chrono::seconds(1);  // longest step; zero: only chunk_tokens counts
 };
 
 struct DecodeConfig : WorkerConfig {
   uint32_t chunk_tokens = 512;       // tokens of one sequence filled in one step
   uint32_t max_batch_tokens = 1024;  // of all sequences in a step
   uint32_t max_prefill_tokens_per_step =
-      256;  // local filling beside running streams: bounds their stalls
+      256;                 // local filling beside running streams: bounds their stalls
+  Duration step_budget{};  // longest step with local filling; zero: twice one without
 };
 
 // One "KEY=VALUE" per element, as in environ.

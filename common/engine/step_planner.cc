@@ -1,6 +1,7 @@
 #include "common/engine/step_planner.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "common/base/check.h"
 #include "common/kv/block_size.h"
@@ -34,6 +35,36 @@ uint32_t PartSize(const RunnableSequence& s, uint32_t room) {
   return block_end > s.computed ? block_end - s.computed : room;
 }
 
+// The time that a step may take, known once its decoding is planned.
+class TimeRoom {
+ public:
+  TimeRoom(const StepLimits& limits, const StepCostModel& cost, const StepWork& decoding)
+      : cost_(cost), work_(decoding) {
+    if (!cost.fitted()) return;
+    if (limits.max_time > Duration::zero()) {
+      limit_ = limits.max_time;
+    } else if (limits.max_stretch > 0 && decoding.rows > 0) {
+      limit_ = std::chrono::duration_cast<Duration>(limits.max_stretch * cost.Predict(decoding));
+    }
+  }
+
+  // The largest number of tokens of `s`, at most `most`, that keeps the step within its time.
+  uint32_t TokensThatFit(const RunnableSequence& s, uint32_t most) const {
+    uint32_t fits = 0;
+    for (uint32_t too_many = most + 1; too_many - fits > 1;) {
+      const uint32_t count = fits + (too_many - fits) / 2;
+      (cost_.Predict(work_ + WorkOf(s.computed, count)) <= limit_ ? fits : too_many) = count;
+    }
+    return fits;
+  }
+  void Use(const RunnableSequence& s, uint32_t count) { work_ += WorkOf(s.computed, count); }
+
+ private:
+  const StepCostModel& cost_;
+  StepWork work_;
+  Duration limit_ = Duration::max();
+};
+
 // The room that `s` may use.
 uint32_t TokensFor(const RunnableSequence& s, const Room& room) {
   if (room.sequences == 0) return 0;
@@ -46,6 +77,15 @@ void Use(const RunnableSequence& s, uint32_t tokens, Room* room) {
   --room->sequences;
 }
 
+// Of those with more than one token missing; null without any.
+const RunnableSequence* OldestLong(absl::Span<const RunnableSequence* const> sequences) {
+  const RunnableSequence* oldest = nullptr;
+  for (const RunnableSequence* s : sequences) {
+    if (!Decodes(*s) && (oldest == nullptr || s->age_rank < oldest->age_rank)) oldest = s;
+  }
+  return oldest;
+}
+
 void Release(const RunnableSequence& s, uint32_t tokens, Room* room) {
   room->batch_tokens += tokens;
   if (!Decodes(s)) room->prefill_tokens += tokens;
@@ -55,13 +95,13 @@ void Release(const RunnableSequence& s, uint32_t tokens, Room* room) {
 }  // namespace
 
 std::vector<PlannedPart> PlanStep(absl::Span<const RunnableSequence> runnable,
-                                  const StepLimits& limits) {
+                                  const StepLimits& limits, const StepCostModel& cost) {
   TANDEM_CHECK(limits.max_batch_tokens > 0 && limits.max_prefill_tokens > 0 &&
                limits.max_sequences > 0);
   std::vector<const RunnableSequence*> order;
   order.reserve(runnable.size());
   for (const RunnableSequence& s : runnable) {
-    TANDEM_CHECK(s.computed < s.total);
+    TANDEM_CHECK(s.computed < s.total && Missing(s) % s.grain == 0);
     order.push_back(&s);
   }
   if (order.empty()) return {};
@@ -81,11 +121,19 @@ std::vector<PlannedPart> PlanStep(absl::Span<const RunnableSequence> runnable,
   Use(oldest, set_aside, &room);
 
   std::vector<PlannedPart> plan;
+  std::optional<TimeRoom> time;  // from the first one on that does not decode
+  const RunnableSequence* const oldest_long = OldestLong(order);
   for (const RunnableSequence* s : order) {
     if (s == &oldest) Release(oldest, set_aside, &room);
-    const uint32_t tokens = TokensFor(*s, room);
-    if (tokens == 0) continue;
+    uint32_t tokens = TokensFor(*s, room);
+    if (!Decodes(*s)) {
+      if (!time) time.emplace(limits, cost, WorkOf(plan));
+      const uint32_t in_time = time->TokensThatFit(*s, std::min(tokens, Missing(*s)));
+      tokens = std::min(tokens, s == oldest_long ? std::max(in_time, s->grain) : in_time);
+    }
+    if (tokens < s->grain) continue;
     const uint32_t count = PartSize(*s, tokens);
+    if (time) time->Use(*s, count);
     Use(*s, count, &room);
     plan.push_back({.key = s->key,
                     .start = s->computed,
@@ -93,6 +141,12 @@ std::vector<PlannedPart> PlanStep(absl::Span<const RunnableSequence> runnable,
                     .sample = s->samples && count == Missing(*s)});
   }
   return plan;
+}
+
+StepWork WorkOf(absl::Span<const PlannedPart> parts) {
+  StepWork work;
+  for (const PlannedPart& part : parts) work += WorkOf(part.start, part.count);
+  return work;
 }
 
 }  // namespace tandem

@@ -6,13 +6,16 @@
 // is cut at block ends where it can be.
 //
 // Progress: the oldest runnable sequence is in every plan. So with admission by age everything
-// finishes, whatever keeps arriving behind it.
+// finishes, whatever keeps arriving behind it. So is the oldest with more than one token missing,
+// however little time there is, unless tokens or sequences run out before it.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "common/base/clock.h"
+#include "common/engine/cost_model.h"
 #include "common/engine/step.h"
 
 namespace tandem {
@@ -23,14 +26,19 @@ struct RunnableSequence {
   uint32_t total = 0;     // tokens to compute KV for; > computed
   uint64_t age_rank = 0;  // smaller is older; unique
   bool samples = true;    // the logits after the last token are wanted (false on a prefill worker)
+  uint32_t grain = 1;     // parts are multiples of it; divides what is missing
 };
 
-// All at least 1.
+// Counts are at least 1.
 struct StepLimits {
   uint32_t max_batch_tokens = 2048;
   uint32_t max_prefill_tokens =
       512;  // per step, of sequences that miss more than one token; bounds a step's time
   uint32_t max_sequences = 256;
+  // What a step with long work in it may take. Zero: `max_stretch` times what its decoding alone
+  // takes, where anything decodes; zero as well: as long as it likes.
+  Duration max_time{};
+  double max_stretch = 0;
 };
 
 struct PlannedPart {
@@ -42,8 +50,12 @@ struct PlannedPart {
   friend bool operator==(const PlannedPart&, const PlannedPart&) = default;
 };
 
-// Empty when nothing is runnable.
+// Empty when nothing is runnable. `cost` says what fits into the limits of time; until it knows
+// anything they are not kept.
 std::vector<PlannedPart> PlanStep(absl::Span<const RunnableSequence> runnable,
-                                  const StepLimits& limits);
+                                  const StepLimits& limits, const StepCostModel& cost = {});
+
+// What the parts of a plan compute.
+StepWork WorkOf(absl::Span<const PlannedPart> parts);
 
 }  // namespace tandem

@@ -27,6 +27,7 @@
 #include "absl/strings/string_view.h"
 #include "common/base/clock.h"
 #include "common/engine/cancel_clock.h"
+#include "common/engine/cost_model.h"
 #include "common/engine/prefix_root.h"
 #include "common/engine/step.h"
 #include "common/engine/step_planner.h"
@@ -94,6 +95,7 @@ class DecodeCore final : public WorkerCore {
   struct StepInFlight {
     StepId id;
     std::vector<PlannedPart> parts;
+    StepWork work;  // as submitted
   };
   struct Quarantined {
     QuarantineLease lease;
@@ -167,6 +169,7 @@ class DecodeCore final : public WorkerCore {
   CancelClock cancels_;
   Instant now_{};  // of the call being handled
   std::optional<StepInFlight> step_;
+  StepCostModel cost_;
   uint64_t last_key_ = 0;
   uint64_t last_step_ = 0;
   uint64_t next_grant_;

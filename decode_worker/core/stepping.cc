@@ -26,7 +26,7 @@ bool DecodeCore::SubmitStep(WorkerEffects* effects) {
                         .age_rank = key.value(),
                         .samples = true});
   }
-  std::vector<PlannedPart> planned = PlanStep(runnable, options_.step_limits);
+  std::vector<PlannedPart> planned = PlanStep(runnable, options_.step_limits, cost_);
   // Blocks are taken oldest first, so that a preempted sequence is never one that has its blocks
   // for this step already.
   std::sort(planned.begin(), planned.end(),
@@ -64,6 +64,7 @@ bool DecodeCore::SubmitStep(WorkerEffects* effects) {
   }
   if (plan.sequences.empty()) return short_of_blocks;
   plan.id = step.id = StepId(++last_step_);
+  step.work = WorkOf(step.parts);
   step_ = std::move(step);
   effects->steps.push_back(std::move(plan));
   return short_of_blocks;
@@ -111,6 +112,8 @@ void DecodeCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* ef
   TANDEM_CHECK_MSG(step_ && step_->id == done.step, "a step ended that was not submitted");
   const StepInFlight step = std::move(*step_);
   step_.reset();
+  // A step that a sequence left did less than was asked.
+  if (done.status.ok() && step.work == WorkOf(step.parts)) cost_.Observe(step.work, done.computing);
   size_t next_sampled = 0;
   for (const PlannedPart& part : step.parts) {
     Request& request = *Find(part.key);

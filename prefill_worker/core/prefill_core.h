@@ -23,6 +23,7 @@
 #include "absl/strings/string_view.h"
 #include "common/base/clock.h"
 #include "common/engine/cancel_clock.h"
+#include "common/engine/cost_model.h"
 #include "common/engine/prefix_root.h"
 #include "common/engine/step.h"
 #include "common/engine/worker_core.h"
@@ -36,7 +37,10 @@ struct PrefillCoreOptions {
   uint32_t num_layers = 0;
   uint64_t block_layer_bytes = 0;  // bytes of one block in one layer
   uint32_t chunk_tokens = 512;     // computed in one step; a multiple of kBlockTokens
-  uint32_t max_running = 16;       // jobs that hold blocks
+  // A step is made smaller than chunk_tokens where it would take longer; zero: never. It bounds how
+  // long a job that comes waits for the step before it.
+  Duration max_step_time{};
+  uint32_t max_running = 16;  // jobs that hold blocks
   uint32_t max_jobs = 1024;
   uint32_t max_model_len = 0;
   uint32_t max_segment_blocks =
@@ -87,6 +91,8 @@ class PrefillCore final : public WorkerCore {
   struct StepInFlight {
     std::vector<StepPart> parts;
     uint32_t layers_done = 0;
+    StepWork work;      // as submitted
+    bool whole = true;  // no sequence left it
   };
 
   // prefill_core.cc: what routers ask.
@@ -136,6 +142,7 @@ class PrefillCore final : public WorkerCore {
   absl::flat_hash_map<std::pair<Incarnation, GrantId>, SequenceKey> by_grant_;
   absl::flat_hash_map<PushId, SequenceKey> pushes_;
   std::map<StepId, StepInFlight> steps_;
+  StepCostModel cost_;
   uint64_t last_key_ = 0;
   uint64_t last_step_ = 0;
   uint64_t last_push_ = 0;

@@ -39,15 +39,18 @@ bool PrefillCore::SubmitStep(WorkerEffects* effects) {
                         .computed = job->sequence.scheduled(),
                         .total = job->target_blocks * kBlockTokens,
                         .age_rank = key.value(),
-                        .samples = false});
+                        .samples = false,
+                        .grain = kBlockTokens});
   }
-  const std::vector<PlannedPart> parts =
-      PlanStep(runnable, {.max_batch_tokens = options_.chunk_tokens,
-                          .max_prefill_tokens = options_.chunk_tokens,
-                          .max_sequences = options_.max_running});
+  const std::vector<PlannedPart> parts = PlanStep(runnable,
+                                                  {.max_batch_tokens = options_.chunk_tokens,
+                                                   .max_prefill_tokens = options_.chunk_tokens,
+                                                   .max_sequences = options_.max_running,
+                                                   .max_time = options_.max_step_time},
+                                                  cost_);
   if (parts.empty()) return false;
   StepPlan plan{.id = StepId(++last_step_), .sequences = {}, .report_layers = true};
-  StepInFlight step;
+  StepInFlight step{.parts = {}, .work = WorkOf(parts)};
   for (const PlannedPart& planned : parts) {
     Job& job = *Find(planned.key);
     const uint32_t end = planned.start + planned.count;
@@ -88,6 +91,7 @@ void PrefillCore::OnSequenceDropped(const SequenceDropped& dropped) {
                                     [&](const StepPart& part) { return part.key == dropped.key; });
   Job& job = *Find(dropped.key);
   TANDEM_CHECK(left == 1 && job.ended);
+  step->second.whole = false;
   --job.steps_in_flight;
   ForgetIfUnused(dropped.key);
 }
@@ -95,6 +99,8 @@ void PrefillCore::OnSequenceDropped(const SequenceDropped& dropped) {
 void PrefillCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects) {
   auto node = steps_.extract(done.step);
   TANDEM_CHECK_MSG(!node.empty(), "a step ended twice");
+  const StepInFlight& step = node.mapped();
+  if (done.status.ok() && step.whole) cost_.Observe(step.work, done.computing);
   for (StepPart& part : node.mapped().parts) {
     Job& job = *Find(part.key);
     --job.steps_in_flight;

@@ -66,11 +66,14 @@ WorkerSpec Cluster::DrawSpec(WorkerRole role, uint32_t slot) {
                  .expected_output_tokens = random.Between(1, random.Chance(0.6) ? 3 : kMostOutputs),
                  .step_limits = {.max_batch_tokens = random.Between(chunk, 256),
                                  .max_prefill_tokens = chunk,
-                                 .max_sequences = random.Between(2, 24)}};
+                                 .max_sequences = random.Between(2, 24),
+                                 .max_time = random.Chance(0.3) ? milliseconds(4) : Duration{},
+                                 .max_stretch = random.Chance(0.5) ? 2.0 : 0.0}};
   spec.prefill = {.prefix_root = spec.decode.prefix_root,
                   .num_layers = num_layers_,
                   .block_layer_bytes = kBlockLayerBytes,
                   .chunk_tokens = chunk,
+                  .max_step_time = random.Chance(0.5) ? milliseconds(6) : Duration{},
                   .max_running = random.Between(1, 8),
                   .max_jobs = profile_.calm ? 256 : random.Between(2, 64),
                   .max_model_len = max_model_len_,

@@ -148,7 +148,10 @@ void SimEngine::WriteTokens(const StepSequence& sequence, const Attending& atten
 void SimEngine::Finish() {
   const StepPlan plan = std::move(steps_.front());
   steps_.pop_front();
-  StepDone done{.step = plan.id, .status = absl::OkStatus(), .sampled = {}, .computing = {}};
+  StepDone done{.step = plan.id,
+                .status = absl::OkStatus(),
+                .sampled = {},
+                .computing = layer_time_ * memory_->num_layers()};
   for (size_t i = 0; i < plan.sequences.size(); ++i) {
     if (!plan.sequences[i].sample) continue;
     SampledToken sampled = DrawToken(attending_[i].hashes.back(), *plan.sequences[i].sample);

@@ -75,13 +75,56 @@ TEST(PlanStepTest, ASequenceWithNothingMissingDies) {
   EXPECT_DEATH(PlanStep({Runnable(1, 5, 5)}, kLimits), "CHECK failed");
 }
 
+// A step takes 5 ms, and 1 ms more for each token.
+StepCostModel FiveAndOneEach() {
+  StepCostModel cost;
+  for (int i = 0; i < 20; ++i) {
+    for (const uint32_t tokens : {1, 2, 4, 8, 64}) {
+      cost.Observe(WorkOf(i, tokens), std::chrono::milliseconds(5 + tokens));
+    }
+  }
+  return cost;
+}
+
+constexpr StepLimits kTwice = {
+    .max_batch_tokens = 100, .max_prefill_tokens = 64, .max_sequences = 8, .max_stretch = 2};
+
+TEST(PlanStepTest, LongWorkIsAsMuchAsFitsIntoTheTimeBesideDecoding) {
+  const auto plan = PlanStep({Runnable(1, 9, 10), Runnable(2, 16, 100)}, kTwice, FiveAndOneEach());
+  ASSERT_EQ(plan.size(), 2u);
+  EXPECT_GE(plan[1].count, 5u);  // 2 x 6 ms is what 7 tokens take
+  EXPECT_LE(plan[1].count, 6u);
+}
+
+TEST(PlanStepTest, WithoutDecodingOnlyALimitOfTimeBoundsLongWork) {
+  const StepCostModel cost = FiveAndOneEach();
+  EXPECT_THAT(PlanStep({Runnable(1, 0, 100)}, kTwice, cost), ElementsAre(Part(1, 0, 64, false)));
+  StepLimits limits = kTwice;
+  limits.max_time = std::chrono::milliseconds(40);
+  EXPECT_THAT(PlanStep({Runnable(1, 0, 100)}, limits, cost), ElementsAre(Part(1, 0, 32, false)));
+}
+
+TEST(PlanStepTest, TheOldestLongWorkGoesOnHoweverLittleTimeThereIs) {
+  StepLimits limits = kTwice;
+  limits.max_time = std::chrono::milliseconds(1);
+  EXPECT_THAT(PlanStep({Runnable(1, 9, 10), Runnable(2, 16, 100), Runnable(3, 16, 20)}, limits,
+                       FiveAndOneEach()),
+              ElementsAre(Part(1, 9, 1, true), Part(2, 16, 1, false)));
+  RunnableSequence job = Runnable(2, 16, 96);
+  job.grain = kBlockTokens;
+  EXPECT_THAT(PlanStep({job}, limits, FiveAndOneEach()), ElementsAre(Part(2, 16, 16, false)));
+}
+
 class RandomPlans : public testing::Test {
  protected:
   // In [1, most].
   uint32_t UpTo(uint32_t most) { return static_cast<uint32_t>(1 + random_() % most); }
   StepLimits Limits() {
-    return {
-        .max_batch_tokens = UpTo(200), .max_prefill_tokens = UpTo(100), .max_sequences = UpTo(20)};
+    return {.max_batch_tokens = UpTo(200),
+            .max_prefill_tokens = UpTo(100),
+            .max_sequences = UpTo(20),
+            .max_time = std::chrono::milliseconds(random_() % 3 == 0 ? UpTo(60) : 0),
+            .max_stretch = random_() % 2 == 0 ? 2.0 : 0.0};
   }
   RunnableSequence Sequence(uint64_t key) {
     const uint32_t computed = UpTo(100);
@@ -90,6 +133,7 @@ class RandomPlans : public testing::Test {
   }
 
   std::mt19937 random_{1};
+  const StepCostModel cost_ = FiveAndOneEach();
 };
 
 TEST_F(RandomPlans, KeepTheLimitsAndTheRules) {
@@ -103,7 +147,7 @@ TEST_F(RandomPlans, KeepTheLimitsAndTheRules) {
       by_key[SequenceKey(key)] = runnable.back();
     }
     std::shuffle(runnable.begin(), runnable.end(), random_);
-    const auto plan = PlanStep(runnable, limits);
+    const auto plan = PlanStep(runnable, limits, cost_);
 
     uint32_t tokens = 0;
     uint32_t prefill = 0;
@@ -135,7 +179,7 @@ TEST_F(RandomPlans, KeepTheLimitsAndTheRules) {
     }
     // The order of the input does not matter.
     std::shuffle(runnable.begin(), runnable.end(), random_);
-    ASSERT_EQ(PlanStep(runnable, limits), plan);
+    ASSERT_EQ(PlanStep(runnable, limits, cost_), plan);
   }
 }
 
@@ -151,7 +195,7 @@ TEST_F(RandomPlans, EverySequenceFinishesWhileNewOnesKeepArriving) {
       }
       std::vector<RunnableSequence> runnable;
       for (const auto& [key, s] : waiting) runnable.push_back(s);
-      for (const PlannedPart& part : PlanStep(runnable, limits)) {
+      for (const PlannedPart& part : PlanStep(runnable, limits, cost_)) {
         RunnableSequence& s = waiting.at(part.key.value());
         s.computed += part.count;
         if (s.computed == s.total) waiting.erase(part.key.value());
