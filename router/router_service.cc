@@ -115,7 +115,11 @@ absl::StatusOr<std::unique_ptr<RouterService>> RouterService::Start(
   http.port = config.listen_port;
   http.io_threads = config.io_threads;
   http.max_body_bytes = config.max_body_bytes;
-  http.refusal_body = [](int status, const std::string& reason) {
+  http.refusal_body = [metrics = &service->metrics_](int status, const std::string& reason,
+                                                     const std::string& request_id) {
+    CountAnswer(metrics, Endpoint::kOther, status);
+    Log(Level::kInfo, "request refused",
+        {{"request", request_id}, {"status", status}, {"reason", reason}});
     return ErrorBody({status, absl::StrCat("the request could not be read: ", reason), "", {}});
   };
   // Requests that come before the sessions are up find no worker and are told to come again.

@@ -52,8 +52,8 @@ struct Fixture {
 TEST(OpenaiResponseTest, ChatLogprobsHaveTokensAndBytes) {
   Fixture f;
   TextPiece piece{"a", {'a'}, {{{'a', -0.5f}, {{'b', -1.0f}, {0xC3, -HUGE_VALF}}}}};
-  const std::string event =
-      f.chat.ContentChunk({.index = 0, .piece = &piece, .with_logprobs = true}, nullptr);
+  std::string event;
+  f.chat.AppendContentChunk({.index = 0, .piece = &piece, .with_logprobs = true}, nullptr, &event);
   ASSERT_EQ(event.substr(0, 6), "data: ");
   ASSERT_EQ(event.substr(event.size() - 2), "\n\n");
   const auto json = ordered_json::parse(event.substr(6));
@@ -67,11 +67,10 @@ TEST(OpenaiResponseTest, CompletionLogprobsHaveOffsets) {
   Fixture f;
   TextPiece piece{
       "ahello", {'a', kTinyHello}, {{{'a', -0.5f}, {}}, {{kTinyHello, -1.5f}, {{'x', -0.1f}}}}};
-  const auto json = ordered_json::parse(
-      f.completion
-          .ContentChunk({.index = 0, .piece = &piece, .text_offset = 10, .with_logprobs = true},
-                        nullptr)
-          .substr(6));
+  std::string event;
+  f.completion.AppendContentChunk(
+      {.index = 0, .piece = &piece, .text_offset = 10, .with_logprobs = true}, nullptr, &event);
+  const auto json = ordered_json::parse(event.substr(6));
   EXPECT_EQ(json["choices"][0]["logprobs"]["text_offset"], ordered_json({10, 11}));
   EXPECT_EQ(json["choices"][0]["logprobs"]["tokens"], ordered_json({"a", "hello"}));
   EXPECT_EQ(json["choices"][0]["logprobs"]["token_logprobs"], ordered_json({-0.5, -1.5}));
