@@ -94,9 +94,8 @@ RouterService::RouterService(const RouterConfig& config, RouterModel model)
       model_(std::move(model)),
       registry_("router", model_.name, kVersion),
       metrics_(&registry_),
-      core_(
-          std::make_unique<CoreThread>(CoreOptions(config_, model_), RandomBits,
-                                       [this](const RouterStats& stats) { FeedMetrics(stats); })) {
+      core_(std::make_unique<CoreTurns>(CoreOptions(config_, model_), RandomBits,
+                                        [this](const RouterStats& stats) { FeedMetrics(stats); })) {
   context_ = ServingContext{.core = core_.get(),
                             .metrics = &metrics_,
                             .text = &model_.text,

@@ -53,7 +53,7 @@ void CountAnswer(RouterMetrics* metrics, Endpoint endpoint, int status) {
   if (status >= 400) metrics->errors[TypeOf(status)].Add();
 }
 
-// Carries one choice's events from the core thread to the strand.
+// Carries one choice's events from the core's turn to the I/O thread.
 class ServedRequest::ChoiceListener : public StreamListener {
  public:
   ChoiceListener(std::shared_ptr<ServedRequest> request, size_t choice)
@@ -121,6 +121,7 @@ void ServedRequest::Submit(ServableRequest request) {
       return Fail({503, "the router is overloaded", "", std::chrono::seconds(1)});
     }
   }
+  writer_->Post([core = context_.core] { core->HandleSubmitted(); });
 }
 
 void ServedRequest::Fail(const ApiError& error) {

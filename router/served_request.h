@@ -1,8 +1,8 @@
 // ServedRequest is one generating request of one client, from its prepared prompts to its last
 // byte: it joins the core's events, the text and the connection.
 //
-// Owned by the core thread's listeners, the connection's callbacks and nobody else. All state
-// belongs to the connection's I/O thread; OnTokens and OnEnd of the core thread only post to it.
+// Owned by the core's listeners, the connection's callbacks and nobody else. All state
+// belongs to the connection's I/O thread; OnTokens and OnEnd of the core's turns only post to it.
 // Every request is counted and logged once, however it ends.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 #include "common/base/clock.h"
 #include "common/telemetry/router_metrics.h"
-#include "router/core_thread.h"
+#include "router/core_turns.h"
 #include "router/http/http_server.h"
 #include "router/openai/completion_stream.h"
 #include "router/openai/prepare_request.h"
@@ -23,7 +23,7 @@ namespace tandem {
 
 // What all requests share; outlives them.
 struct ServingContext {
-  CoreThread* core = nullptr;
+  CoreTurns* core = nullptr;
   RouterMetrics* metrics = nullptr;
   const TextModel* text = nullptr;
   std::string model_name;

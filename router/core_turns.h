@@ -1,5 +1,13 @@
-// CoreThread runs the RouterCore: it feeds it what comes from the sessions and the front, and
-// carries out its effects. The only thread that touches the core.
+// CoreTurns runs the RouterCore: it feeds it what comes from the sessions and the front, and
+// carries out its effects. The core is touched in turns, one thread at a time:
+//
+//   nobody has the turn    who brings an event takes it, handles what is queued, gives it back
+//   somebody has it        who brings an event queues it and goes; its holder sees it
+//   more came meanwhile    a thread that only brought an event hands the turn to the core's own
+//                          thread, which goes on until nothing is left
+//
+// So an event of an idle router waits for no other thread, and under load the core has a thread of
+// its own. That thread also keeps the core's deadlines.
 //
 // Thread-safe. The inbox is bounded for new requests and for what the workers send; the end of a
 // request (ClientGone, StopMatched) and of a session always finds room, for each belongs to
@@ -18,13 +26,14 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "common/base/bounded_queue.h"
+#include "common/base/mutex.h"
 #include "common/base/worker_thread.h"
 #include "common/rpc/session_client.h"
 #include "router/core/router_core.h"
 
 namespace tandem {
 
-// Receives one request's stream. Called on the core thread; must not block.
+// Receives one request's stream. Called by whoever has the core's turn; must not block.
 class StreamListener {
  public:
   virtual ~StreamListener() = default;
@@ -32,20 +41,24 @@ class StreamListener {
   virtual void OnEnd(EndStream end) = 0;  // the last call
 };
 
-class CoreThread : public SessionClientSink {
+class CoreTurns : public SessionClientSink {
  public:
-  // `on_stats` is called on the core thread after every batch of events, with the totals so far.
-  CoreThread(const RouterCoreOptions& options, std::function<uint64_t()> random_bits,
-             std::function<void(const RouterStats&)> on_stats);
-  ~CoreThread() override { Stop(); }
+  // `on_stats` is called in every turn, with the totals so far.
+  CoreTurns(const RouterCoreOptions& options, std::function<uint64_t()> random_bits,
+            std::function<void(const RouterStats&)> on_stats);
+  ~CoreTurns() override { Stop(); }
 
-  // Begins to run. `sessions` is not owned and must live until Stop.
+  // Begins to run; what came before waits until then. `sessions` is not owned and must live until
+  // Stop.
   void Start(SessionClient* sessions);
-  // Ends the thread; what is still queued is dropped. Idempotent.
+  // Ends the thread; what is still queued is dropped. Nobody else may bring events any more.
+  // Idempotent.
   void Stop();
 
-  // False: the inbox is full, and the listener will hear nothing.
+  // False: the inbox is full, and the listener will hear nothing. The request waits for the next
+  // turn; HandleSubmitted takes one if need be. So requests that came together go on together.
   [[nodiscard]] bool Submit(SubmitEvent event, std::shared_ptr<StreamListener> listener);
+  void HandleSubmitted();
   void ClientGone(RequestId request);
   void StopMatched(RequestId request);
 
@@ -83,7 +96,15 @@ class CoreThread : public SessionClientSink {
   };
   using Event = std::variant<Submission, Gone, Matched, Up, Down, Messages>;
 
+  // core_turns.cc: who runs.
   void Run();
+  void TakeTurn(bool own_thread);
+  void UseTurn(bool own_thread);
+  void HandOver();
+  void SetDeadline(Instant deadline);
+
+  // core_effects.cc: what is done in a turn.
+  void HandleQueued();
   void Handle(Event& event, Instant now);
   void CarryOut();
   void Send(uint32_t worker, std::vector<RouterToWorker> messages);
@@ -94,10 +115,24 @@ class CoreThread : public SessionClientSink {
   std::atomic<bool> ready_{false};
   std::atomic<uint32_t> max_model_len_{0};
 
-  // The core thread's own.
+  // Announcements of work that no turn has seen to yet; above zero somebody has the turn. The first
+  // is Start's.
+  std::atomic<uint64_t> announced_{1};
+  std::atomic<bool> submitted_{false};  // since the last HandleSubmitted
+  // When the core wants a turn, and until when its thread sleeps (the past: it is awake).
+  std::atomic<Instant> deadline_{kNever};
+  std::atomic<Instant> sleeps_until_{Instant::min()};
+  Mutex mutex_;
+  CondVar wake_;
+  bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // Of whoever has the turn.
   RouterCore core_;
   SessionClient* sessions_ = nullptr;
   absl::flat_hash_map<RequestId, std::shared_ptr<StreamListener>> listeners_;
+  // By worker: what this turn sends; kept for its memory.
+  std::vector<std::vector<RouterToWorker>> outgoing_;
   // Requests that a session would not send; told to the core as the worker's own refusal.
   std::vector<std::pair<WorkerIndex, Refused>> refused_;
 
