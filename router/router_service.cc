@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <filesystem>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,15 +12,10 @@
 #include "common/telemetry/log.h"
 #include "common/weights/model_file.h"
 #include "router/openai/api_error.h"
+#include "router/random_bits.h"
 
 namespace tandem {
 namespace {
-
-// Straight from the kernel: nonces are rights to write, and request ids must not repeat.
-uint64_t RandomBits() {
-  thread_local std::random_device device;
-  return (uint64_t{device()} << 32) | device();
-}
 
 // Any secret keeps the router's guesses apart; it need not be the workers' own.
 HashSecret DrawSecret() {

@@ -14,7 +14,7 @@
 //
 // A client may close its sending side after a request and wait for the answer; that looks like one
 // that has left. It is sent something that means nothing: if it is there nothing happens, if it has
-// left its machine answers with a reset.
+// left its machine answers with a reset. Later it is noticed to have left when more is written.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

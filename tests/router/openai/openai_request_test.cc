@@ -224,6 +224,20 @@ TEST(OpenaiRequestTest, BadChatsNameTheField) {
   }
 }
 
+TEST(OpenaiRequestTest, TooManyMessagesAreRefusedByName) {
+  const auto chat_of = [](size_t messages) {
+    std::string body = R"({"messages":[{"role":"user","content":""})";
+    for (size_t i = 1; i < messages; ++i) body += R"(,{"role":"user"})";
+    return body + "]}";
+  };
+  EXPECT_EQ(Chat(chat_of(kMaxMessages)).value().chat.messages.size(), kMaxMessages);
+  auto parsed = Chat(chat_of(kMaxMessages + 1));
+  ASSERT_FALSE(parsed.ok());
+  EXPECT_EQ(parsed.error().status, 400);
+  EXPECT_EQ(parsed.error().param, "messages");
+  EXPECT_THAT(parsed.error().message, HasSubstr("more than 1024 messages"));
+}
+
 TEST(OpenaiRequestTest, ObjectsWithTooManyMembersAreRefused) {
   const auto message_with = [](int members) {
     std::string body = R"({"messages":[{"role":"user","content":"a:b,\":{c")";

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "router/openai/json_text.h"
 #include "tests/router/openai/tiny_text_model.h"
 
 namespace tandem {
@@ -48,6 +49,78 @@ struct Fixture {
   AnswerWriter chat{{ApiKind::kChat, "chatcmpl-1", "m", 5}, tokenizer};
   AnswerWriter completion{{ApiKind::kCompletion, "cmpl-1", "m", 5}, tokenizer};
 };
+
+TEST(OpenaiResponseTest, JsonStringsAreThoseOfTheJsonLibrary) {
+  std::string text = "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80 </script>";
+  for (int c = 0; c < 0x80; ++c) text.push_back(static_cast<char>(c));
+  std::string out = "x";
+  AppendJsonString(text, &out);
+  EXPECT_EQ(out, "x" + ordered_json(text).dump());
+  for (const char* broken : {"\xC3", "a\xFF\xFE", "\xE2\x82", "\xED\xA0\x80z"}) {
+    std::string repaired;
+    AppendJsonString(broken, &repaired);
+    EXPECT_TRUE(ordered_json::accept(repaired)) << repaired;
+  }
+}
+
+TEST(OpenaiResponseTest, ChunksAreWrittenAsTheJsonLibraryWould) {
+  Fixture f;
+  const Usage usage{.prompt_tokens = 3, .completion_tokens = 2, .cached_tokens = 1};
+  const ordered_json usage_json = {{"prompt_tokens", 3},
+                                   {"total_tokens", 5},
+                                   {"completion_tokens", 2},
+                                   {"prompt_tokens_details", {{"cached_tokens", 1}}}};
+  const auto event = [&](const char* id, const char* object, ordered_json choices,
+                         bool with_usage) {
+    ordered_json json = {
+        {"id", id}, {"object", object}, {"created", 5}, {"model", "m"}, {"choices", choices}};
+    if (with_usage) json["usage"] = usage_json;
+    return "data: " + json.dump() + "\n\n";
+  };
+  TextPiece piece{"a\"b\n", {7, 8}, {}};
+  FinishedChoice by_string{.finish_reason = "stop", .stop_string = "\"", .stop_token = {}};
+  FinishedChoice by_token{.finish_reason = "stop", .stop_string = {}, .stop_token = 9};
+
+  std::string out;
+  f.chat.AppendRoleChunk(1, &usage, &out);
+  EXPECT_EQ(out, event("chatcmpl-1", "chat.completion.chunk",
+                       {{{"index", 1},
+                         {"delta", {{"role", "assistant"}, {"content", ""}}},
+                         {"logprobs", nullptr},
+                         {"finish_reason", nullptr}}},
+                       true));
+  out.clear();
+  f.chat.AppendContentChunk({.index = 0, .piece = &piece, .with_token_ids = true}, nullptr, &out);
+  EXPECT_EQ(out, event("chatcmpl-1", "chat.completion.chunk",
+                       {{{"index", 0},
+                         {"delta", {{"content", "a\"b\n"}}},
+                         {"logprobs", nullptr},
+                         {"finish_reason", nullptr},
+                         {"stop_reason", nullptr},
+                         {"token_ids", {7, 8}}}},
+                       false));
+  out.clear();
+  f.chat.AppendContentChunk({.index = 0, .finished = &by_string}, &usage, &out);
+  EXPECT_EQ(out, event("chatcmpl-1", "chat.completion.chunk",
+                       {{{"index", 0},
+                         {"delta", ordered_json::object()},
+                         {"logprobs", nullptr},
+                         {"finish_reason", "stop"},
+                         {"stop_reason", "\""}}},
+                       true));
+  out.clear();
+  f.completion.AppendContentChunk({.index = 0, .finished = &by_token}, nullptr, &out);
+  EXPECT_EQ(out, event("cmpl-1", "text_completion",
+                       {{{"index", 0},
+                         {"text", ""},
+                         {"logprobs", nullptr},
+                         {"finish_reason", "stop"},
+                         {"stop_reason", 9}}},
+                       false));
+  out.clear();
+  f.completion.AppendUsageChunk(usage, nullptr, &out);
+  EXPECT_EQ(out, event("cmpl-1", "text_completion", ordered_json::array(), true));
+}
 
 TEST(OpenaiResponseTest, ChatLogprobsHaveTokensAndBytes) {
   Fixture f;
