@@ -23,7 +23,7 @@ void CoreTurns::HandleQueued() {
 
 void CoreTurns::Handle(Event& event, Instant now) {
   if (auto* e = std::get_if<Submission>(&event)) {
-    listeners_.emplace(e->event.request, std::move(e->listener));
+    routes_.emplace(e->event.request, std::move(e->route));
     core_.Submit(std::move(e->event), now);
   } else if (auto* e = std::get_if<Gone>(&event)) {
     core_.ClientGone(e->request, now);
@@ -40,18 +40,19 @@ void CoreTurns::Handle(Event& event, Instant now) {
 
 void CoreTurns::CarryOut() {
   // One call for all that goes to a worker; the order within a worker is kept.
-  for (RouterEffect& effect : core_.TakeEffects()) {
+  core_.TakeEffects(&effects_);
+  for (RouterEffect& effect : effects_) {
     if (auto* e = std::get_if<SendToWorker>(&effect)) {
       outgoing_[e->worker.value()].push_back(std::move(e->message));
     } else if (auto* e = std::get_if<EmitTokens>(&effect)) {
-      auto it = listeners_.find(e->request);
-      if (it != listeners_.end()) it->second->OnTokens(std::move(*e));
+      auto it = routes_.find(e->request);
+      if (it != routes_.end()) streams_->OnTokens(it->second, std::move(*e));
     } else if (auto* e = std::get_if<EndStream>(&effect)) {
-      auto it = listeners_.find(e->request);
-      if (it == listeners_.end()) continue;
-      const std::shared_ptr<StreamListener> listener = std::move(it->second);
-      listeners_.erase(it);
-      listener->OnEnd(std::move(*e));
+      auto it = routes_.find(e->request);
+      if (it == routes_.end()) continue;
+      const std::shared_ptr<StreamRoute> route = std::move(it->second);
+      routes_.erase(it);
+      streams_->OnEnd(route, std::move(*e));
     } else if (auto* e = std::get_if<CloseSession>(&effect)) {
       outgoing_[e->worker.value()].clear();
       sessions_->EndSession(e->worker.value(), absl::FailedPreconditionError(e->reason));
@@ -63,6 +64,8 @@ void CoreTurns::CarryOut() {
       }
     }
   }
+  effects_.clear();
+  streams_->OnTurnDone();
   for (uint32_t worker = 0; worker < outgoing_.size(); ++worker) {
     if (!outgoing_[worker].empty()) Send(worker, std::exchange(outgoing_[worker], {}));
   }

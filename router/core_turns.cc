@@ -15,8 +15,9 @@ constexpr size_t kInboxCapacity = 1 << 14;
 }  // namespace
 
 CoreTurns::CoreTurns(const RouterCoreOptions& options, std::function<uint64_t()> random_bits,
-                     std::function<void(const RouterStats&)> on_stats)
-    : on_stats_(std::move(on_stats)),
+                     StreamSink* streams, std::function<void(const RouterStats&)> on_stats)
+    : streams_(streams),
+      on_stats_(std::move(on_stats)),
       inbox_(kInboxCapacity),
       core_(options, std::move(random_bits)),
       outgoing_(options.num_workers) {}
@@ -36,8 +37,8 @@ void CoreTurns::Stop() {
   if (thread_.has_value()) thread_->Join();
 }
 
-bool CoreTurns::Submit(SubmitEvent event, std::shared_ptr<StreamListener> listener) {
-  if (!inbox_.TryPush(Submission{std::move(event), std::move(listener)})) return false;
+bool CoreTurns::Submit(SubmitEvent event, std::shared_ptr<StreamRoute> route) {
+  if (!inbox_.TryPush(Submission{std::move(event), std::move(route)})) return false;
   submitted_ = true;
   return true;
 }

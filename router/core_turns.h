@@ -33,19 +33,27 @@
 
 namespace tandem {
 
-// Receives one request's stream. Called by whoever has the core's turn; must not block.
-class StreamListener {
+// Where a request's stream goes: something of the sink's own, kept until the stream has ended.
+class StreamRoute {
  public:
-  virtual ~StreamListener() = default;
-  virtual void OnTokens(EmitTokens tokens) = 0;
-  virtual void OnEnd(EndStream end) = 0;  // the last call
+  virtual ~StreamRoute() = default;
+};
+
+// Receives all streams. Called by whoever has the core's turn; must not block.
+class StreamSink {
+ public:
+  virtual ~StreamSink() = default;
+  virtual void OnTokens(const std::shared_ptr<StreamRoute>& route, EmitTokens tokens) = 0;
+  virtual void OnEnd(const std::shared_ptr<StreamRoute>& route, EndStream end) = 0;  // the last
+  virtual void OnTurnDone() = 0;
 };
 
 class CoreTurns : public SessionClientSink {
  public:
   // `on_stats` is called in every turn, with the totals so far.
+  // `streams` outlives this.
   CoreTurns(const RouterCoreOptions& options, std::function<uint64_t()> random_bits,
-            std::function<void(const RouterStats&)> on_stats);
+            StreamSink* streams, std::function<void(const RouterStats&)> on_stats);
   ~CoreTurns() override { Stop(); }
 
   // Begins to run; what came before waits until then. `sessions` is not owned and must live until
@@ -55,9 +63,9 @@ class CoreTurns : public SessionClientSink {
   // Idempotent.
   void Stop();
 
-  // False: the inbox is full, and the listener will hear nothing. The request waits for the next
+  // False: the inbox is full, and the sink will hear nothing of it. The request waits for the next
   // turn; HandleSubmitted takes one if need be. So requests that came together go on together.
-  [[nodiscard]] bool Submit(SubmitEvent event, std::shared_ptr<StreamListener> listener);
+  [[nodiscard]] bool Submit(SubmitEvent event, std::shared_ptr<StreamRoute> route);
   void HandleSubmitted();
   void ClientGone(RequestId request);
   void StopMatched(RequestId request);
@@ -74,7 +82,7 @@ class CoreTurns : public SessionClientSink {
  private:
   struct Submission {
     SubmitEvent event;
-    std::shared_ptr<StreamListener> listener;
+    std::shared_ptr<StreamRoute> route;
   };
   struct Gone {
     RequestId request;
@@ -110,6 +118,7 @@ class CoreTurns : public SessionClientSink {
   void Send(uint32_t worker, std::vector<RouterToWorker> messages);
   void Publish();
 
+  StreamSink* const streams_;
   const std::function<void(const RouterStats&)> on_stats_;
   BoundedQueue<Event> inbox_;
   std::atomic<bool> ready_{false};
@@ -130,7 +139,8 @@ class CoreTurns : public SessionClientSink {
   // Of whoever has the turn.
   RouterCore core_;
   SessionClient* sessions_ = nullptr;
-  absl::flat_hash_map<RequestId, std::shared_ptr<StreamListener>> listeners_;
+  std::vector<RouterEffect> effects_;  // of this turn; kept for its memory
+  absl::flat_hash_map<RequestId, std::shared_ptr<StreamRoute>> routes_;
   // By worker: what this turn sends; kept for its memory.
   std::vector<std::vector<RouterToWorker>> outgoing_;
   // Requests that a session would not send; told to the core as the worker's own refusal.

@@ -88,7 +88,7 @@ RouterService::RouterService(const RouterConfig& config, RouterModel model)
       model_(std::move(model)),
       registry_("router", model_.name, kVersion),
       metrics_(&registry_),
-      core_(std::make_unique<CoreTurns>(CoreOptions(config_, model_), RandomBits,
+      core_(std::make_unique<CoreTurns>(CoreOptions(config_, model_), RandomBits, &delivery_,
                                         [this](const RouterStats& stats) { FeedMetrics(stats); })) {
   context_ = ServingContext{.core = core_.get(),
                             .metrics = &metrics_,

@@ -16,6 +16,7 @@
 #include "router/http/http_server.h"
 #include "router/openai/prepare_request.h"
 #include "router/served_request.h"
+#include "router/stream_delivery.h"
 
 namespace tandem {
 
@@ -57,6 +58,7 @@ class RouterService {
   MetricsRegistry registry_;
   RouterMetrics metrics_;
   ServingContext context_;
+  StreamDelivery delivery_;
   std::unique_ptr<CoreTurns> core_;
   std::unique_ptr<SessionClient> sessions_;
   std::unique_ptr<Frontend> frontend_;

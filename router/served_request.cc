@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/telemetry/log.h"
+#include "router/stream_delivery.h"
 
 namespace tandem {
 namespace {
@@ -53,27 +54,6 @@ void CountAnswer(RouterMetrics* metrics, Endpoint endpoint, int status) {
   if (status >= 400) metrics->errors[TypeOf(status)].Add();
 }
 
-// Carries one choice's events from the core's turn to the I/O thread.
-class ServedRequest::ChoiceListener : public StreamListener {
- public:
-  ChoiceListener(std::shared_ptr<ServedRequest> request, size_t choice)
-      : request_(std::move(request)), choice_(choice) {}
-  void OnTokens(EmitTokens tokens) override {
-    request_->writer_->Post([request = request_, choice = choice_, tokens = std::move(tokens)] {
-      request->OnTokens(choice, tokens);
-    });
-  }
-  void OnEnd(EndStream end) override {
-    request_->writer_->Post([request = request_, choice = choice_, end = std::move(end)] {
-      request->OnEnd(choice, end);
-    });
-  }
-
- private:
-  const std::shared_ptr<ServedRequest> request_;
-  const size_t choice_;
-};
-
 ServedRequest::ServedRequest(const ServingContext& context, Endpoint endpoint, std::string trace_id,
                              Instant arrived, std::shared_ptr<ResponseWriter> writer)
     : context_(context),
@@ -114,8 +94,8 @@ void ServedRequest::Submit(ServableRequest request) {
                       .deadline = deadline};
     if (!request.seed.has_value()) event.sampling.seed = context_.random_bits();
     requests_.push_back(event.request);
-    if (!context_.core->Submit(std::move(event),
-                               std::make_shared<ChoiceListener>(shared_from_this(), i))) {
+    if (!context_.core->Submit(std::move(event), std::make_shared<StreamDelivery::Route>(
+                                                     shared_from_this(), i, writer_))) {
       for (size_t j = i; j < ended_.size(); ++j) ended_[j] = true;
       CancelOthers(i);
       return Fail({503, "the router is overloaded", "", std::chrono::seconds(1)});

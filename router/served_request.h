@@ -1,8 +1,8 @@
 // ServedRequest is one generating request of one client, from its prepared prompts to its last
 // byte: it joins the core's events, the text and the connection.
 //
-// Owned by the core's listeners, the connection's callbacks and nobody else. All state
-// belongs to the connection's I/O thread; OnTokens and OnEnd of the core's turns only post to it.
+// Owned by the core's routes, the connection's callbacks and nobody else. All state belongs to the
+// connection's I/O thread.
 // Every request is counted and logged once, however it ends.
 #pragma once
 
@@ -18,6 +18,7 @@
 #include "router/http/http_server.h"
 #include "router/openai/completion_stream.h"
 #include "router/openai/prepare_request.h"
+#include "router/stream_delivery.h"
 
 namespace tandem {
 
@@ -47,7 +48,7 @@ struct ServableRequest {
   std::string cache_salt;
 };
 
-class ServedRequest : public std::enable_shared_from_this<ServedRequest> {
+class ServedRequest : public StreamReceiver, public std::enable_shared_from_this<ServedRequest> {
  public:
   ServedRequest(const ServingContext& context, Endpoint endpoint, std::string trace_id,
                 Instant arrived, std::shared_ptr<ResponseWriter> writer);
@@ -59,11 +60,9 @@ class ServedRequest : public std::enable_shared_from_this<ServedRequest> {
   void OnClientGone(ClientLoss why);
 
  private:
-  class ChoiceListener;
-
   void Submit(ServableRequest request);
-  void OnTokens(size_t choice, const EmitTokens& tokens);
-  void OnEnd(size_t choice, const EndStream& end);
+  void OnTokens(size_t choice, const EmitTokens& tokens) override;
+  void OnEnd(size_t choice, const EndStream& end) override;
   // False: the client is lost, and OnClientGone is called.
   bool Write(absl::string_view bytes);
   void Answer(absl::string_view last_bytes);

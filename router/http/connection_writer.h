@@ -13,8 +13,12 @@ namespace tandem {
 
 class ConnectionWriter : public ResponseWriter {
  public:
-  ConnectionWriter(std::weak_ptr<HttpConnection> connection, uint64_t answer, IoExecutor executor)
-      : connection_(std::move(connection)), answer_(answer), executor_(std::move(executor)) {}
+  ConnectionWriter(std::weak_ptr<HttpConnection> connection, uint64_t answer, IoExecutor executor,
+                   size_t io_thread)
+      : connection_(std::move(connection)),
+        answer_(answer),
+        executor_(std::move(executor)),
+        io_thread_(io_thread) {}
 
   ~ConnectionWriter() override {
     if (answered_ || connection_.expired()) return;
@@ -29,6 +33,8 @@ class ConnectionWriter : public ResponseWriter {
   void Post(absl::AnyInvocable<void()> work) override {
     boost::asio::post(executor_, std::move(work));
   }
+
+  size_t io_thread() const override { return io_thread_; }
 
   void OnGone(std::function<void(ClientLoss)> callback) override {
     if (auto c = Current()) {
@@ -68,6 +74,7 @@ class ConnectionWriter : public ResponseWriter {
   const std::weak_ptr<HttpConnection> connection_;
   const uint64_t answer_;
   const IoExecutor executor_;
+  const size_t io_thread_;
   bool answered_ = false;
 };
 

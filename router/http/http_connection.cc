@@ -195,7 +195,8 @@ void HttpConnection::Dispatch() {
   HttpRequest out{std::string(View(request.method_string())),
                   std::string(target.substr(0, target.find('?'))), request_id_,
                   std::move(request.body()), std::move(body_room_)};
-  auto writer = std::make_shared<ConnectionWriter>(weak_from_this(), answer_, executor());
+  auto writer =
+      std::make_shared<ConnectionWriter>(weak_from_this(), answer_, executor(), io_thread_);
   handler_(std::move(out), std::move(writer));
   AwaitInput();
 }

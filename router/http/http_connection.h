@@ -42,9 +42,11 @@ using IoTimer = boost::asio::basic_waitable_timer<
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
   // `on_closed` is called once, on the I/O thread, with this object.
-  HttpConnection(IoSocket socket, const HttpServerOptions& options, const HttpHandler& handler,
-                 BodyBudget* bodies, std::function<void(HttpConnection*)> on_closed)
-      : options_(options),
+  HttpConnection(IoSocket socket, size_t io_thread, const HttpServerOptions& options,
+                 const HttpHandler& handler, BodyBudget* bodies,
+                 std::function<void(HttpConnection*)> on_closed)
+      : io_thread_(io_thread),
+        options_(options),
         handler_(handler),
         bodies_(bodies),
         on_closed_(std::move(on_closed)),
@@ -96,6 +98,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void SetLimit(Duration limit);
   void ArmTimer();
 
+  const size_t io_thread_;
   const HttpServerOptions& options_;
   const HttpHandler& handler_;
   BodyBudget* const bodies_;

@@ -86,11 +86,11 @@ class BeastServer : public HttpServer {
 
   // Connections are dealt to the threads in turn.
   void Accept() {
-    asio::io_context& next = io_[next_thread_++ % io_.size()].context;
-    acceptor_.async_accept(next, [this](error_code ec, IoSocket socket) {
+    const size_t thread = next_thread_++ % io_.size();
+    acceptor_.async_accept(io_[thread].context, [this, thread](error_code ec, IoSocket socket) {
       if (!acceptor_.is_open()) return;
       if (!ec) {
-        Add(std::move(socket));
+        Add(std::move(socket), thread);
         return Accept();
       }
       accept_timer_.expires_after(kAcceptPause);
@@ -100,12 +100,13 @@ class BeastServer : public HttpServer {
     });
   }
 
-  void Add(IoSocket socket) {
+  void Add(IoSocket socket, size_t thread) {
     error_code ignored;
     // Small events must leave at once, not after the peer's delayed acknowledgement.
     socket.set_option(Tcp::no_delay(true), ignored);
-    auto connection = std::make_shared<HttpConnection>(
-        std::move(socket), options_, handler_, &bodies_, [this](HttpConnection* c) { Remove(c); });
+    auto connection =
+        std::make_shared<HttpConnection>(std::move(socket), thread, options_, handler_, &bodies_,
+                                         [this](HttpConnection* c) { Remove(c); });
     {
       MutexLock lock(&mutex_);
       if (connections_.size() >= options_.max_connections) return;

@@ -56,6 +56,9 @@ class ResponseWriter {
   // down. From any thread; the server must still exist.
   virtual void Post(absl::AnyInvocable<void()> work) = 0;
 
+  // Which of the server's threads that is, from 0.
+  virtual size_t io_thread() const = 0;
+
   // Called at most once, on the I/O thread, when the client went away, or was too slow, before the
   // whole answer had left: perhaps after it was written. What is written afterwards is dropped.
   virtual void OnGone(std::function<void(ClientLoss)> callback) = 0;
