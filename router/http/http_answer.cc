@@ -15,7 +15,7 @@ using boost::beast::error_code;
 
 constexpr Duration kLingerLimit = std::chrono::seconds(2);
 // A larger output buffer is not kept once it is empty.
-constexpr size_t kKeptOutputBytes = 16 << 10;
+constexpr size_t kKeptOutputBytes = 4 << 10;
 
 }  // namespace
 

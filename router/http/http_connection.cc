@@ -19,7 +19,6 @@ constexpr size_t kMaxDroppedBytes = 16 << 20;
 constexpr size_t kMaxReadAhead = 64 << 10;
 constexpr size_t kReadBytes = 4 << 10;       // of one read
 constexpr size_t kBodyReadBytes = 64 << 10;  // the same for a long body
-constexpr size_t kKeptInputBytes = 8 << 10;
 
 absl::string_view View(boost::beast::string_view s) { return {s.data(), s.size()}; }
 
@@ -39,8 +38,7 @@ void HttpConnection::AwaitRequest() {
   parser_->body_limit(options_.max_body_bytes);
   SetLimit(options_.idle_limit);
   if (input_.size() > 0) return Parse();
-  // What a long body took is not kept while nothing comes.
-  if (input_.capacity() > kKeptInputBytes) input_.shrink_to_fit();
+  ReleaseInput();
   AwaitInput();
 }
 
@@ -58,6 +56,11 @@ void HttpConnection::AwaitInput() {
     if (ec) return self->Close(ClientLoss::kLeft);
     self->OnReadable();
   });
+}
+
+// Most connections wait, for a request or for their tokens, and need no buffer meanwhile.
+void HttpConnection::ReleaseInput() {
+  if (input_.size() == 0) input_.shrink_to_fit();
 }
 
 void HttpConnection::OnReadable() {
@@ -197,6 +200,7 @@ void HttpConnection::Dispatch() {
                   std::move(request.body()), std::move(body_room_)};
   auto writer =
       std::make_shared<ConnectionWriter>(weak_from_this(), answer_, executor(), io_thread_);
+  ReleaseInput();
   handler_(std::move(out), std::move(writer));
   AwaitInput();
 }

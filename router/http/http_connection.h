@@ -79,6 +79,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void AwaitRequest();
   void AwaitInput();
   void OnReadable();
+  void ReleaseInput();
   void OnInputEnd(boost::beast::error_code ec);
   void Parse();
   bool ParseMore(boost::beast::error_code* ec);
