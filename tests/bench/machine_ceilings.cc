@@ -1,7 +1,7 @@
 // Prints what this machine can reach at best, as one line of JSON: reading memory with one and two
 // threads, copying memory that no cache holds, int8 products in registers, a TCP stream over the
-// loopback. Best of several rounds: a ceiling is what was reached once, other programs only lower it.
-// usage: machine_ceilings SECONDS_EACH
+// loopback. Best of several rounds: a ceiling is what was reached once, other programs only lower
+// it. usage: machine_ceilings SECONDS_EACH
 #include <arpa/inet.h>
 #include <immintrin.h>
 #include <netinet/in.h>
@@ -82,8 +82,9 @@ __attribute__((target("avx2"))) double ProductsAvx2() {
     asm volatile("" : "+x"(a), "+x"(b));  // or the products would be taken out of the loop
     for (auto& s : sum)
       s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
-    asm volatile("" : "+x"(sum[0]), "+x"(sum[1]), "+x"(sum[2]), "+x"(sum[3]), "+x"(sum[4]),
-                      "+x"(sum[5]), "+x"(sum[6]), "+x"(sum[7]));
+    asm volatile(""
+                 : "+x"(sum[0]), "+x"(sum[1]), "+x"(sum[2]), "+x"(sum[3]), "+x"(sum[4]),
+                   "+x"(sum[5]), "+x"(sum[6]), "+x"(sum[7]));
   }
   return 8.0 * 64 * kProductLoops;
 }
@@ -93,8 +94,9 @@ __attribute__((target("avx512f,avx512vnni"))) double ProductsVnni() {
   __m512i a = _mm512_set1_epi32(0x03030303), b = _mm512_set1_epi32(0x05050505);
   for (int i = 0; i < kProductLoops; ++i) {
     for (auto& s : sum) s = _mm512_dpbusd_epi32(s, a, b);
-    asm volatile("" : "+v"(sum[0]), "+v"(sum[1]), "+v"(sum[2]), "+v"(sum[3]), "+v"(sum[4]),
-                      "+v"(sum[5]), "+v"(sum[6]), "+v"(sum[7]));
+    asm volatile(""
+                 : "+v"(sum[0]), "+v"(sum[1]), "+v"(sum[2]), "+v"(sum[3]), "+v"(sum[4]),
+                   "+v"(sum[5]), "+v"(sum[6]), "+v"(sum[7]));
   }
   return 8.0 * 128 * kProductLoops;
 }
@@ -167,6 +169,4 @@ int Run(double span_s) {
 }  // namespace
 }  // namespace tandem::bench
 
-int main(int argc, char** argv) {
-  return tandem::bench::Run(argc > 1 ? std::atof(argv[1]) : 1);
-}
+int main(int argc, char** argv) { return tandem::bench::Run(argc > 1 ? std::atof(argv[1]) : 1); }
