@@ -67,6 +67,9 @@ struct SampledToken {
   SequenceKey key;
   TokenId token = 0;
   std::optional<OutputLogprobs> logprobs;
+  // Not OK: there is no token, and what the step computed of this sequence is not to be trusted.
+  // The step's other sequences are not concerned.
+  absl::Status status = absl::OkStatus();
 };
 
 struct StepDone {

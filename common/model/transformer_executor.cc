@@ -14,13 +14,6 @@
 namespace tandem {
 namespace {
 
-// One sequence that wants a token; its place is that of its logit row.
-struct Draw {
-  const StepSequence* sequence = nullptr;
-  absl::Status status;
-  SampledToken sampled;
-};
-
 int32_t IndexOf(const StepPlan& plan, SequenceKey key) {
   const auto found = std::find_if(plan.sequences.begin(), plan.sequences.end(),
                                   [key](const StepSequence& s) { return s.key == key; });
@@ -28,28 +21,30 @@ int32_t IndexOf(const StepPlan& plan, SequenceKey key) {
   return static_cast<int32_t>(found - plan.sequences.begin());
 }
 
-void DrawToken(absl::Span<const float> logits, Draw& draw) {
-  const SampleRequest& request = *draw.sequence->sample;
+SampledToken DrawToken(absl::Span<const float> logits, const StepSequence& sequence) {
+  const SampleRequest& request = *sequence.sample;
   absl::StatusOr<SampledChoice> choice =
       SampleToken(logits, *request.params, request.choice, request.output_index, request.banned);
-  if (!choice.ok()) {
-    draw.status = WithContext(choice.status(), absl::StrCat("sequence ", draw.sequence->key.value(),
-                                                            ", output ", request.output_index));
-    return;
+  SampledToken sampled{.key = sequence.key};
+  if (choice.ok()) {
+    sampled.token = choice->token;
+    sampled.logprobs = std::move(choice->logprobs);
+  } else {
+    sampled.status = WithContext(choice.status(), absl::StrCat("output ", request.output_index));
   }
-  draw.sampled = {draw.sequence->key, choice->token, std::move(choice->logprobs)};
+  return sampled;
 }
 
 }  // namespace
 
 StepDone TransformerExecutor::Execute(const StepPlan& plan, StepWatcher* watcher) {
   ForwardBatch batch;
-  std::vector<Draw> draws;
+  std::vector<const StepSequence*> drawing;  // by logit row
   for (const StepSequence& sequence : plan.sequences) {
     const int first_row = batch.AddSequence(sequence.start, sequence.tokens, sequence.block_table);
     if (!sequence.sample) continue;
     batch.logit_rows.push_back(first_row + static_cast<int>(sequence.tokens.size()) - 1);
-    draws.push_back({.sequence = &sequence, .status = {}, .sampled = {}});
+    drawing.push_back(&sequence);
   }
 
   StepDone done;
@@ -62,8 +57,10 @@ StepDone TransformerExecutor::Execute(const StepPlan& plan, StepWatcher* watcher
         watcher->OnLayer(layer);
       },
       [&](int first, absl::Span<const float> logits) {
+        done.sampled.resize(drawing.size());
         parallel_.Run(static_cast<int>(logits.size() / vocabulary), [&](int task, int) {
-          DrawToken(logits.subspan(task * vocabulary, vocabulary), draws[first + task]);
+          done.sampled[first + task] =
+              DrawToken(logits.subspan(task * vocabulary, vocabulary), *drawing[first + task]);
         });
       },
       [&] {
@@ -73,16 +70,11 @@ StepDone TransformerExecutor::Execute(const StepPlan& plan, StepWatcher* watcher
         transformer_.WaitForKv();
         for (const SequenceKey key : unwanted) {
           dropped.push_back(IndexOf(plan, key));
-          std::erase_if(draws, [key](const Draw& draw) { return draw.sequence->key == key; });
+          std::erase_if(drawing, [key](const StepSequence* s) { return s->key == key; });
           watcher->OnDropped(key);
         }
         return dropped;
       });
-  for (Draw& draw : draws) {
-    if (done.status.ok()) done.status = draw.status;
-    done.sampled.push_back(std::move(draw.sampled));
-  }
-  if (!done.status.ok()) done.sampled.clear();
   return done;
 }
 

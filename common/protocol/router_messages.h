@@ -246,8 +246,8 @@ using RouterToWorker =
 using WorkerToRouter =
     std::variant<WorkerHello, Booked, Refused, TokenFrame, FillLost, JobEnded, WorkerHeartbeat>;
 
-inline constexpr Duration kHeartbeatInterval = std::chrono::milliseconds(500);
+inline constexpr Duration kHeartbeatInterval = std::chrono::milliseconds(350);
 // A session that was silent for this long is dead.
-inline constexpr Duration kSessionSilenceLimit = std::chrono::seconds(2);
+inline constexpr Duration kSessionSilenceLimit = std::chrono::milliseconds(1750);
 
 }  // namespace tandem

@@ -1,10 +1,10 @@
 // KvTransport moves control messages and segments of memory between two processes. It is the seam
-// under the transfer engine: ucx/ is the real one, loopback/ joins engines inside one process,
-// fault/ breaks another one on purpose.
+// under the transfer engine: ucx/ reaches other hosts, local/ other processes of this one, loopback/
+// joins engines inside one process, fault/ breaks another one on purpose.
 //
 // Owned and called by the transfer thread alone; nothing blocks. All that happens is told from
-// inside Poll(). A transport knows no grant, block or checksum: headers are opaque to it. It never
-// names memory to the peer; the receiver says where a segment goes when it arrives. Messages of one
+// inside Poll(). A transport knows no grant, block or checksum: headers are opaque to it. No peer
+// names memory of ours: the receiver says where a segment goes when it arrives. Messages of one
 // connection may overtake each other.
 //
 // A connection: one side calls Connect with a greeting; the other hears OnGreeting and answers
@@ -50,7 +50,8 @@ class TransportSink {
   // hears "not ok". Must not call the transport.
   virtual std::optional<Placement> OnSegmentArriving(ConnId conn, absl::string_view header,
                                                      size_t length) = 0;
-  // The placed memory is no longer written. `ok` false: its content is undefined.
+  // The placed memory is no longer written. `ok` false: its content is undefined. After Close, here
+  // and below, the token alone says which segment it was.
   virtual void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok) = 0;
   // The sent memory is no longer read.
   virtual void OnSegmentSent(ConnId conn, SegmentToken token, bool ok) = 0;
@@ -92,7 +93,7 @@ class KvTransport {
 
   // Name and version, for the log.
   virtual std::string Describe() const = 0;
-  // The lanes that carry this connection, in the transport's own words: "posix/memory cma/memory".
+  // The lanes that carry this connection, in the transport's own words: "tcp/eth0".
   // For the log.
   virtual std::string DescribeLanes(ConnId conn) const = 0;
 };

@@ -13,6 +13,7 @@
 #include "common/model/memory_available.h"
 #include "common/rpc/listen_address.h"
 #include "common/telemetry/log.h"
+#include "common/transfer/auto/auto_transport.h"
 #include "common/transfer/ucx/ucx_transport.h"
 #include "common/weights/model_file.h"
 
@@ -89,6 +90,7 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
       .max_batch_tokens = static_cast<int>(max_batch_tokens),
       .num_blocks = num_blocks};
   ASSIGN_OR_RETURN(setup->model, OpenModel(open));
+  setup->arena_backing = std::make_unique<ArenaBacking>(setup->model->arena.get());
   setup->executor = std::make_unique<TransformerExecutor>(setup->model->transformer.get(),
                                                           setup->model->team.get());
   setup->cache = std::make_unique<KvCache>(num_blocks);
@@ -131,8 +133,10 @@ absl::StatusOr<std::unique_ptr<KvTransport>> MakeTransport(const WorkerConfig& c
     return absl::InvalidArgumentError(
         absl::StrCat("transport '", config.transport, "' is not known; there is: auto, ucx"));
   }
-  return UcxTransport::Create(IsLoopback(config.listen_host) ? UcxNetwork::kLoopback
-                                                             : UcxNetwork::kAll);
+  const UcxNetwork network =
+      IsLoopback(config.listen_host) ? UcxNetwork::kLoopback : UcxNetwork::kAll;
+  if (config.transport == "ucx") return UcxTransport::Create(network);
+  return MakeAutoTransport(network);
 }
 
 }  // namespace tandem

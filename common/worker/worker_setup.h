@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "common/config/config.h"
 #include "common/engine/prefix_root.h"
+#include "common/kv/arena_backing.h"
 #include "common/kv/kv_cache.h"
 #include "common/model/open_model.h"
 #include "common/model/transformer_executor.h"
@@ -20,6 +21,7 @@ namespace tandem {
 // Members are in the order of construction: each uses those above it.
 struct WorkerSetup {
   std::unique_ptr<LoadedModel> model;
+  std::unique_ptr<ArenaBacking> arena_backing;
   std::unique_ptr<TransformerExecutor> executor;
   std::unique_ptr<KvCache> cache;
   PrefixRoot prefix_root;

@@ -134,7 +134,7 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
                              {"remote", generate.assignment ? "1" : "0"}}});
   if (generate.assignment && request.remote_blocks() > 0) {
     request.lease.AssignRemote(*generate.assignment, {0, request.remote_blocks()}, now);
-    by_nonce_[generate.assignment->nonce] = key;
+    Expect(request, generate.assignment->nonce, now, effects);
   } else {
     request.lease.AssignSelf();
   }
@@ -152,7 +152,7 @@ void DecodeCore::OnAssign(Request& request, const Assign& assign, Instant now,
   if (!assign.assignment) return;
   switch (change.verdict) {
     case FillLease::Verdict::kAccepted:
-      by_nonce_[assign.assignment->nonce] = request.key;
+      Expect(request, assign.assignment->nonce, now, effects);
       break;
     case FillLease::Verdict::kSuperseded:
       ReportLost(request, assign.assignment->attempt, "superseded", effects);
@@ -248,6 +248,7 @@ void DecodeCore::MeetDeadlines(Instant now, WorkerEffects* effects) {
 void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effects) {
   now_ = now;
   MeetDeadlines(now, effects);
+  RefuseEarlyOffers(now, effects);
   const bool short_of_blocks = !step_ && SubmitStep(effects);
   if (!short_of_blocks) {
     GrantOffers(now, effects);
@@ -264,6 +265,7 @@ void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effe
 
 Instant DecodeCore::NextDeadline() const {
   Instant next = sessions_.empty() ? kNever : next_heartbeat_;
+  next = std::min(next, early_offers_.deadline());
   for (const auto& [key, request] : requests_) {
     if (!request->ended) next = std::min({next, request->expires, request->lease.deadline()});
   }

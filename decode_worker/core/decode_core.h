@@ -12,7 +12,7 @@
 //
 // Bounds: `max_sequences` booked requests and the ledger, beyond which a request is refused; every
 // request ends at its own deadline; a remote filler that commits nothing for its `fallback_after`
-// is replaced by this worker.
+// is replaced by this worker; Offers under unknown nonces wait for their Assign, few and briefly.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,7 @@
 #include "common/kv/kv_cache.h"
 #include "common/kv/ledger.h"
 #include "decode_worker/core/decode_request.h"
+#include "decode_worker/core/early_offers.h"
 
 namespace tandem {
 
@@ -119,6 +120,11 @@ class DecodeCore final : public WorkerCore {
   void OnTransferEvent(TransferEvent event, Instant now, WorkerEffects* effects);
   void OnPeerMessage(Incarnation peer, PeerMessage message, Instant now, WorkerEffects* effects);
   void OnOffer(Incarnation peer, const Offer& offer, Instant now, WorkerEffects* effects);
+  // `nonce` is the right to fill `request` from now on; an Offer under it may be here already.
+  void Expect(Request& request, const Nonce& nonce, Instant now, WorkerEffects* effects);
+  void RefuseOffer(Incarnation peer, const Nonce& nonce, absl::string_view why,
+                   WorkerEffects* effects);
+  void RefuseEarlyOffers(Instant now, WorkerEffects* effects);
   void OnChunkVerified(const ChunkVerified& chunk, Instant now, WorkerEffects* effects);
   void GrantOffers(Instant now, WorkerEffects* effects);
   uint32_t GrowthBefore(const Request& request) const;
@@ -156,6 +162,7 @@ class DecodeCore final : public WorkerCore {
   std::map<std::pair<SessionId, RequestId>, SequenceKey> by_name_;
   absl::flat_hash_map<Nonce, SequenceKey> by_nonce_;
   absl::flat_hash_map<GrantId, SequenceKey> by_grant_;
+  EarlyOffers early_offers_;
   absl::flat_hash_map<GrantId, Quarantined> quarantine_;  // until Quiesced
   CancelClock cancels_;
   Instant now_{};  // of the call being handled

@@ -8,7 +8,8 @@
 // every cell). States: U booked without a filler, A assigned to a prefill worker, O its offer waits
 // for room, G granted, S filling itself (and decoding). "stale": counted, without effect; "lost":
 // FillLost to the router, then U, or S after the last attempt. Leaving O tells the prefill worker
-// Revoke; leaving G also puts what has not landed into quarantine.
+// Revoke; leaving G also puts what has not landed into quarantine. "held": its Assign may be on the
+// way; when that comes the Offer counts, else it is refused and stale after a moment.
 //
 //                          none     U        A        O        G            S
 //   Generate, epoch known  booked   Refused  Refused  Refused  Refused      Refused
@@ -17,8 +18,8 @@
 //   Assign, known attempt  stale    stale    stale    stale    stale        FillLost: superseded
 //   Assign to itself       stale    S        S        S        S            -
 //   Cancel, session ends   -        ended    ended    ended    ended        ended
-//   Offer, right nonce     refused  refused  O or G   -        Grant again  refused
-//   Offer, other nonce or peer or life: refused and stale in every state
+//   Offer, right nonce     held     held     O or G   -        Grant again  held
+//   Offer, other nonce: held in every state; other peer or life: refused and stale
 //   chunk verified         stale    stale    stale    stale    lands        stale
 //   chunk rejected         stale    stale    stale    stale    lost         stale
 //   Abandon                stale    stale    lost     lost     lost         stale

@@ -9,6 +9,11 @@
 #include "decode_worker/core/decode_core.h"
 
 namespace tandem {
+namespace {
+
+constexpr absl::string_view kUnknownNonce = "unknown or revoked nonce";
+
+}  // namespace
 
 void DecodeCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffects* effects) {
   if (auto* received = std::get_if<PeerMessageReceived>(&event)) {
@@ -33,6 +38,7 @@ void DecodeCore::OnTransferEvent(TransferEvent event, Instant now, WorkerEffects
       if (node.mapped().cancelled) cancels_.LetGo(*node.mapped().cancelled, now);
     }
   } else if (auto* down = std::get_if<PeerDown>(&event)) {
+    early_offers_.Forget(down->peer);
     for (auto& [key, request] : requests_) {
       const bool filler =
           request->lease.state() == FillState::kRemote && request->lease.prefill() == down->peer;
@@ -49,6 +55,7 @@ void DecodeCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant no
   if (auto* offer = std::get_if<Offer>(&message)) {
     OnOffer(peer, *offer, now, effects);
   } else if (auto* abandon = std::get_if<Abandon>(&message)) {
+    early_offers_.Forget(peer, abandon->nonce);
     auto it = by_nonce_.find(abandon->nonce);
     if (it == by_nonce_.end() || Find(it->second)->lease.prefill() != peer) {
       ++counters_.stale_messages;
@@ -61,14 +68,15 @@ void DecodeCore::OnPeerMessage(Incarnation peer, PeerMessage message, Instant no
 
 void DecodeCore::OnOffer(Incarnation peer, const Offer& offer, Instant now,
                          WorkerEffects* effects) {
-  auto refuse = [&](absl::string_view why) {
-    ++counters_.stale_messages;
-    effects->transfers.push_back(
-        SendPeerMessage{peer, OfferRefused{offer.nonce, std::string(why)}});
-  };
+  auto refuse = [&](absl::string_view why) { RefuseOffer(peer, offer.nonce, why, effects); };
   if (offer.receiver != options_.incarnation) return refuse("meant for an earlier life");
   auto it = by_nonce_.find(offer.nonce);
-  if (it == by_nonce_.end()) return refuse("unknown or revoked nonce");
+  if (it == by_nonce_.end()) {
+    if (const auto displaced = early_offers_.Hold(peer, offer, now)) {
+      RefuseOffer(displaced->peer, displaced->offer.nonce, kUnknownNonce, effects);
+    }
+    return;
+  }
   Request& request = *Find(it->second);
   if (request.lease.prefill() != peer) return refuse("not the assigned prefill worker");
   if (offer.num_blocks != request.remote_blocks()) return refuse("wrong number of blocks");
@@ -79,6 +87,25 @@ void DecodeCore::OnOffer(Incarnation peer, const Offer& offer, Instant now,
   request.offer = PendingOffer{peer, offer.nonce};
   // The wait for room is this worker's doing and must not cost the prefill worker its lease.
   request.lease.Hold(now);
+}
+
+void DecodeCore::Expect(Request& request, const Nonce& nonce, Instant now, WorkerEffects* effects) {
+  by_nonce_[nonce] = request.key;
+  for (const EarlyOffers::Held& early : early_offers_.Take(nonce)) {
+    OnOffer(early.peer, early.offer, now, effects);
+  }
+}
+
+void DecodeCore::RefuseOffer(Incarnation peer, const Nonce& nonce, absl::string_view why,
+                             WorkerEffects* effects) {
+  ++counters_.stale_messages;
+  effects->transfers.push_back(SendPeerMessage{peer, OfferRefused{nonce, std::string(why)}});
+}
+
+void DecodeCore::RefuseEarlyOffers(Instant now, WorkerEffects* effects) {
+  for (const EarlyOffers::Held& late : early_offers_.TakeExpired(now)) {
+    RefuseOffer(late.peer, late.offer.nonce, kUnknownNonce, effects);
+  }
 }
 
 void DecodeCore::GrantOffers(Instant now, WorkerEffects* effects) {

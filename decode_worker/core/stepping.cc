@@ -125,6 +125,9 @@ void DecodeCore::OnStepDone(const StepDone& done, Instant now, WorkerEffects* ef
       ForgetIfUnused(request);
     } else if (!done.status.ok()) {
       FailRequest(request, absl::StrCat("engine: ", done.status.message()), now, effects);
+    } else if (sampled != nullptr && !sampled->status.ok()) {
+      // Before its blocks are published: nobody shall find them in the prefix cache.
+      FailRequest(request, absl::StrCat("engine: ", sampled->status.message()), now, effects);
     } else {
       const uint32_t end = part.start + part.count;
       // Displaced blocks are free to go: this was the only step in flight.

@@ -89,21 +89,26 @@ class PrefillCore final : public WorkerCore {
     uint32_t layers_done = 0;
   };
 
+  // prefill_core.cc: what routers ask.
   void OnSessionMessages(SessionMessages batch, Instant now, WorkerEffects* effects);
   void OnPrefillJob(SessionId session, PrefillJob request, Instant now, WorkerEffects* effects);
+  void Refuse(SessionId session, const PrefillJob& request, absl::string_view why,
+              WorkerEffects* effects);
+  // Ends a job: reports it, tells the peer when `tell_peer`, takes it out of running steps, and
+  // frees its blocks once nothing uses them.
+  void EndJob(Job& job, JobResult result, absl::string_view message, bool tell_peer, Instant now,
+              WorkerEffects* effects);
+  void ForgetIfUnused(SequenceKey key);
+  void EndJobsIf(const std::function<bool(const Job&)>& matches, JobResult result,
+                 absl::string_view message, bool tell_peer, Instant now, WorkerEffects* effects);
+
+  // pushing.cc: what decode workers do, and what they are sent.
   void OnTransferEvent(TransferEvent event, Instant now, WorkerEffects* effects);
   void OnPeerMessage(Incarnation peer, PeerMessage message, Instant now, WorkerEffects* effects);
   void EndByPeer(Incarnation peer, const Nonce& nonce, JobResult result, absl::string_view why,
                  Instant now, WorkerEffects* effects);
   void OnGrant(Job& job, Grant grant, Instant now, WorkerEffects* effects);
   void OnCommitAck(Incarnation peer, const CommitAck& ack, Instant now, WorkerEffects* effects);
-  void OnLayerDone(const LayerDone& done, WorkerEffects* effects);
-  void OnSequenceDropped(const SequenceDropped& dropped);
-  void OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects);
-
-  bool StartJob(Job& job, Instant now, WorkerEffects* effects);
-  bool SubmitStep(WorkerEffects* effects);
-
   // Pushes one layer of a step that still runs.
   void PushPart(Job& job, StepId step, StepPart& part, uint32_t layer, WorkerEffects* effects);
   // Pushes one layer of blocks [begin, end), as far as the grant wants them.
@@ -112,15 +117,12 @@ class PrefillCore final : public WorkerCore {
   void CommitRange(Job& job, uint32_t begin, uint32_t end, std::vector<SegmentId> segments,
                    Instant now, WorkerEffects* effects);
 
-  // Ends a job: reports it, tells the peer when `tell_peer`, takes it out of running steps, and
-  // frees its blocks once nothing uses them.
-  void EndJob(Job& job, JobResult result, absl::string_view message, bool tell_peer, Instant now,
-              WorkerEffects* effects);
-  void ForgetIfUnused(SequenceKey key);
-  void EndJobsIf(const std::function<bool(const Job&)>& matches, JobResult result,
-                 absl::string_view message, bool tell_peer, Instant now, WorkerEffects* effects);
-  void Refuse(SessionId session, const PrefillJob& request, absl::string_view why,
-              WorkerEffects* effects);
+  // stepping.cc: what the runner does.
+  bool StartJob(Job& job, Instant now, WorkerEffects* effects);
+  bool SubmitStep(WorkerEffects* effects);
+  void OnLayerDone(const LayerDone& done, WorkerEffects* effects);
+  void OnSequenceDropped(const SequenceDropped& dropped);
+  void OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects);
 
   Job* Find(SequenceKey key);
   Job* FindByNonce(Incarnation peer, const Nonce& nonce);

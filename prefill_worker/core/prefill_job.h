@@ -25,12 +25,15 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "common/engine/sequence.h"
 #include "common/engine/step.h"
+#include "common/engine/worker_events.h"
 #include "common/protocol/peer_messages.h"
 #include "common/protocol/router_messages.h"
 #include "prefill_worker/core/segment_plan.h"
@@ -71,6 +74,10 @@ struct PrefillJobState {
   uint32_t computed_blocks() const { return sequence.landed() / kBlockTokens; }
   bool wants_compute() const {
     return running && !ended && sequence.scheduled() < target_blocks * kBlockTokens;
+  }
+  // A line for the log about this job.
+  CoreNote Note(std::string event, std::vector<std::pair<std::string, std::string>> fields) const {
+    return {std::move(event), request.trace_id, std::move(fields)};
   }
   bool in_use() const { return steps_in_flight > 0 || pushes_in_flight > 0; }
   bool fully_acked() const {

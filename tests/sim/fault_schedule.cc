@@ -82,6 +82,7 @@ void FaultSchedule::DrawEngineFaults() {
   if (!profile_.engines) return;
   Random& random = world_->random;
   world_->engine_faults = {.fail = random.Chance(0.5) ? 0.01 : 0.0,
+                           .unsampled = random.Chance(0.5) ? 0.002 : 0.0,
                            .slow = random.Chance(0.7) ? 0.02 : 0.0,
                            .slowness = random.Between(milliseconds(10), milliseconds(4000))};
 }

@@ -153,6 +153,7 @@ void SimEngine::Finish() {
     if (!plan.sequences[i].sample) continue;
     SampledToken sampled = DrawToken(attending_[i].hashes.back(), *plan.sequences[i].sample);
     sampled.key = plan.sequences[i].key;
+    if (random_->Chance(faults_->unsampled)) sampled.status = absl::InternalError("no token");
     done.sampled.push_back(std::move(sampled));
   }
   emit_(std::move(done));

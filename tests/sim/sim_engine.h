@@ -25,9 +25,10 @@
 namespace tandem::sim {
 
 struct SimEngineFaults {
-  double fail = 0;      // of a step
-  double slow = 0;      // of a step
-  Duration slowness{};  // at most, of a slow step
+  double fail = 0;       // of a step
+  double unsampled = 0;  // of a token that a step is to draw
+  double slow = 0;       // of a step
+  Duration slowness{};   // at most, of a slow step
 };
 
 class SimEngine {

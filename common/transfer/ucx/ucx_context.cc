@@ -23,9 +23,10 @@ struct Setting {
 };
 
 constexpr Setting kSettings[] = {
-    // Without it shared memory cannot report a dead peer, and UCX quietly uses TCP instead.
-    {"POSIX_ERROR_HANDLING", "y"},
-    // How long the death of a peer goes unnoticed over shared memory; 20 s by default.
+    // No shared memory: its receive queue belongs to all senders at once, and one that is killed
+    // while it connects or sends can stall the queue for ever or crash the receiver (UCX 1.22).
+    {"TLS", "^sm"},
+    // How long the death of a peer goes unnoticed where no connection breaks; 20 s by default.
     {"KEEPALIVE_INTERVAL", "200ms"},
     // Three times the bandwidth of the defaults over TCP.
     {"TCP_TX_SEG_SIZE", "256k"},
@@ -87,9 +88,7 @@ absl::StatusOr<std::unique_ptr<UcxContext>> UcxContext::Create(UcxNetwork networ
 }
 
 UcxContext::~UcxContext() {
-  if (shm_folder_ != nullptr) shm_folder_->Keep();
   if (worker_ != nullptr) ucp_worker_destroy(worker_);
-  if (shm_folder_ != nullptr) shm_folder_->Restore();  // at once: ucp_cleanup may block
   if (context_ != nullptr) ucp_cleanup(context_);
 }
 
@@ -112,13 +111,7 @@ absl::Status UcxContext::Configure(UcxNetwork network, ucp_config_t* config) {
   for (const Setting& setting : kSettings)
     RETURN_IF_ERROR(Set(config, setting.name, setting.value));
   if (network == UcxNetwork::kLoopback) RETURN_IF_ERROR(Set(config, "NET_DEVICES", "lo"));
-  if (std::getenv("UCX_POSIX_DIR") == nullptr) shm_folder_ = ShmFolder::Create();
-  if (shm_folder_ != nullptr) {
-    RETURN_IF_ERROR(Set(config, "POSIX_DIR", shm_folder_->path()));
-    RETURN_IF_ERROR(Set(config, "POSIX_USE_PROC_LINK", "n"));
-  }
-  const char* tls = std::getenv("UCX_TLS");
-  absl::StrAppend(&description_, "UCX_TLS=", tls == nullptr ? "chosen by UCX" : tls, ")");
+  description_ = absl::StrCat(absl::StripSuffix(description_, ", "), ")");
   return absl::OkStatus();
 }
 

@@ -2,8 +2,8 @@
 // itself.
 //
 // Settings that Tandem needs are made in-process and only where the user's environment (UCX_*) does
-// not say otherwise. Which transports are used is UCX's choice: shared memory on one host, RDMA or
-// TCP between hosts. Owned and called by the transfer thread.
+// not say otherwise. Which transports are used is UCX's choice among all but shared memory: RDMA
+// where there is any, else TCP. Owned and called by the transfer thread.
 #pragma once
 
 #include <ucp/api/ucp.h>
@@ -15,7 +15,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "common/transfer/ucx/shm_folder.h"
 
 namespace tandem {
 
@@ -41,7 +40,7 @@ class UcxContext {
   const std::string& address() const { return address_; }
   int event_fd() const { return event_fd_; }
   size_t max_am_header() const { return max_am_header_; }
-  // "ucx 1.22.0 (UCX_KEEPALIVE_INTERVAL=200ms UCX_TLS=tcp,self by the environment ...)".
+  // "ucx 1.22.0 (UCX_TLS=tcp,self by the environment, UCX_KEEPALIVE_INTERVAL=200ms ...)".
   const std::string& description() const { return description_; }
 
  private:
@@ -50,7 +49,6 @@ class UcxContext {
   absl::Status Configure(UcxNetwork network, ucp_config_t* config);
   absl::Status Set(ucp_config_t* config, absl::string_view name, const std::string& value);
 
-  std::unique_ptr<ShmFolder> shm_folder_;  // outlives the context
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;
   std::string address_;

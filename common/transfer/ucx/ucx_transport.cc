@@ -151,7 +151,7 @@ void UcxTransport::Close(ConnId id) {
   std::unique_ptr<Conn> conn = std::move(node.mapped());
   keys_.erase(conn->key);
   if (conn->endpoint == nullptr) return;
-  // Best effort: over shared memory a peer that lives on has no other sign of the end.
+  // Best effort: not every transport of UCX gives a peer that lives on another sign of the end.
   auto goodbye = std::make_unique<Op>();
   goodbye->kind = Kind::kGoodbye;
   (void)Post(conn.get(), std::move(goodbye), nullptr, 0);

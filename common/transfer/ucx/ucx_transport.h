@@ -1,4 +1,4 @@
-// UcxTransport is the real KvTransport: UCX active messages over shared memory, TCP or RDMA, as UCX
+// UcxTransport is the KvTransport between hosts: UCX active messages over RDMA or TCP, as UCX
 // chooses.
 //
 // Control messages go eagerly, segments by rendezvous: UCX asks for the place on arrival and moves

@@ -8,7 +8,7 @@
 
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
-#include "common/transfer/ucx/ucx_transport.h"
+#include "common/transfer/auto/auto_transport.h"
 #include "tests/common/transfer/peer_process.h"
 #include "tests/common/transfer/pushing_core.h"
 
@@ -19,8 +19,7 @@ constexpr size_t kBlockBytes = 98304;
 constexpr uint32_t kBlocksPerSegment = 8;
 
 void Measure(const char* peer_program) {
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
-      UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<KvTransport>> transport = MakeAutoTransport(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kTestIncarnation), kBlockBytes);
   PushingCore core(&node, false, kBlocksPerSegment);

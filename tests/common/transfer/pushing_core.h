@@ -11,9 +11,15 @@ namespace tandem {
 
 class PushingCore {
  public:
-  // `blocks_per_segment` blocks travel together.
-  PushingCore(EngineNode* node, bool pusher, uint32_t blocks_per_segment)
-      : node_(node), pusher_(pusher), blocks_per_segment_(blocks_per_segment) {}
+  // `blocks_per_segment` blocks travel together. Grants are numbered from `grants_before` + 1:
+  // those of earlier cores of the same node are not named again.
+  PushingCore(EngineNode* node, bool pusher, uint32_t blocks_per_segment,
+              uint64_t grants_before = 0)
+      : node_(node),
+        pusher_(pusher),
+        blocks_per_segment_(blocks_per_segment),
+        grants_(grants_before),
+        quiesced_(grants_before) {}
 
   // Handles what happened since the last call.
   void Step() {
@@ -108,8 +114,8 @@ class PushingCore {
   uint64_t rounds_ = 0;
   uint64_t nonce_ = 0;
   uint64_t push_ = 0;
-  uint64_t grants_ = 0;
-  uint64_t quiesced_ = 0;
+  uint64_t grants_;
+  uint64_t quiesced_;
   uint64_t pushes_open_ = 0;
 };
 

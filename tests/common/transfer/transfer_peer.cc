@@ -10,7 +10,7 @@
 #include <string>
 
 #include "common/base/check.h"
-#include "common/transfer/ucx/ucx_transport.h"
+#include "common/transfer/auto/auto_transport.h"
 #include "tests/common/transfer/peer_process.h"
 #include "tests/common/transfer/pushing_core.h"
 
@@ -20,8 +20,7 @@ int main(int argc, char** argv) {
   std::string address;
   for (int c = std::getchar(); c != EOF; c = std::getchar())
     address.push_back(static_cast<char>(c));
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
-      UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<KvTransport>> transport = MakeAutoTransport(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kPeerIncarnation),
                   std::strtoul(argv[2], nullptr, 10));

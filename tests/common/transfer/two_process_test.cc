@@ -6,7 +6,7 @@
 #include <random>
 
 #include "common/base/check.h"
-#include "common/transfer/ucx/ucx_transport.h"
+#include "common/transfer/auto/auto_transport.h"
 #include "tests/common/transfer/peer_process.h"
 #include "tests/common/transfer/pushing_core.h"
 
@@ -20,8 +20,8 @@ constexpr size_t kBlockBytes = 98304;
 class TwoProcessTest : public ::testing::Test {
  protected:
   void Start(const std::string& peer_mode, uint32_t blocks_per_segment = 8) {
-    absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
-        UcxTransport::Create(UcxNetwork::kLoopback);
+    absl::StatusOr<std::unique_ptr<KvTransport>> transport =
+        MakeAutoTransport(UcxNetwork::kLoopback);
     TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
     node_ = std::make_unique<EngineNode>(*std::move(transport), TestOptions(kTestIncarnation),
                                          kBlockBytes);

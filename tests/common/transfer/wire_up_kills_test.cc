@@ -8,7 +8,7 @@
 #include <random>
 
 #include "common/base/check.h"
-#include "common/transfer/ucx/ucx_transport.h"
+#include "common/transfer/auto/auto_transport.h"
 #include "tests/common/transfer/peer_process.h"
 #include "tests/common/transfer/pushing_core.h"
 
@@ -18,10 +18,11 @@ namespace {
 constexpr int kKills = 200;
 constexpr size_t kBlockBytes = 98304;
 constexpr uint32_t kBlocksPerSegment = 8;
+// More than one core gives.
+constexpr uint64_t kGrantsOfACore = 1'000'000;
 
 TEST(WireUpKillsTest, NoReceiverDiesAndAGoodPeerIsServedAfterwards) {
-  absl::StatusOr<std::unique_ptr<UcxTransport>> transport =
-      UcxTransport::Create(UcxNetwork::kLoopback);
+  absl::StatusOr<std::unique_ptr<KvTransport>> transport = MakeAutoTransport(UcxNetwork::kLoopback);
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kTestIncarnation), kBlockBytes);
   const auto run_until = [&](PushingCore* core, Instant end, const std::function<bool()>& done) {
@@ -35,7 +36,7 @@ TEST(WireUpKillsTest, NoReceiverDiesAndAGoodPeerIsServedAfterwards) {
   std::mt19937 random(1);
   int connected = 0;
   for (int i = 0; i < kKills; ++i) {
-    PushingCore core(&node, /*pusher=*/false, kBlocksPerSegment);
+    PushingCore core(&node, /*pusher=*/false, kBlocksPerSegment, i * kGrantsOfACore);
     PeerProcess peer(TANDEM_TRANSFER_PEER, "push", kBlockBytes, kBlocksPerSegment, node.address());
     // From its first call of UCX on: before that, its death is nothing to us.
     peer.AwaitReady();
@@ -52,7 +53,7 @@ TEST(WireUpKillsTest, NoReceiverDiesAndAGoodPeerIsServedAfterwards) {
   }
   std::printf("%d peers killed during set-up, %d of them after the handshake\n", kKills, connected);
 
-  PushingCore core(&node, /*pusher=*/false, kBlocksPerSegment);
+  PushingCore core(&node, /*pusher=*/false, kBlocksPerSegment, kKills * kGrantsOfACore);
   PeerProcess good(TANDEM_TRANSFER_PEER, "push", kBlockBytes, kBlocksPerSegment, node.address());
   EXPECT_TRUE(run_until(&core, SystemClock().Now() + std::chrono::seconds(20),
                         [&] { return core.rounds() >= 3; }));

@@ -203,6 +203,37 @@ TEST(DecodeCoreTest, FailedStepEndsItsRequestsAndKeepsServing) {
   EXPECT_THAT(rig.Tokens(2), SizeIs(1));
 }
 
+TEST(DecodeCoreTest, SequenceThatCannotBeSampledFailsAloneAndItsStepIsNotCached) {
+  DecodeRig rig;
+  rig.Send(rig.NewGenerate(1, 20, 5));
+  rig.RunStep();
+  rig.Send(rig.NewGenerate(2, 20, 5));
+  rig.RunStep();
+  const StepPlan plan = rig.effects_.steps.back();
+  ASSERT_THAT(plan.sequences, SizeIs(2));
+  rig.effects_.steps.clear();
+  StepDone done{.step = plan.id};
+  for (const StepSequence& sequence : plan.sequences) {
+    SampledToken sampled{.key = sequence.key, .token = 11};
+    if (sequence.start == 0) sampled.status = absl::InternalError("NaN");
+    done.sampled.push_back(sampled);
+  }
+  rig.Deliver(RunnerEvent(std::move(done)));
+  EXPECT_EQ(rig.Sent<TokenFrame>().back().request, RequestId(2));
+  EXPECT_EQ(rig.Sent<TokenFrame>().back().finish->reason, FinishReason::kError);
+  EXPECT_EQ(rig.core_.counters().failed, 1u);
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(1), SizeIs(5));
+  EXPECT_THAT(rig.Tokens(2), IsEmpty());
+  Generate again = rig.NewGenerate(2, 20, 1);
+  again.epoch = 2;
+  rig.Send(again);
+  EXPECT_EQ(rig.Sent<Booked>().back().cached_tokens, 0u);
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(2), SizeIs(1));
+  EXPECT_TRUE(rig.OnlyFreeAndCachedRemain());
+}
+
 TEST(DecodeCoreTest, PreemptedSequenceFinishesWithTheSameTokens) {
   DecodeCoreOptions options = DecodeRig::DefaultOptions();
   options.expected_output_tokens = 1;  // books too little on purpose

@@ -74,8 +74,43 @@ TEST_F(LandingTest, OffersWithoutTheRightAreRefused) {
   rig_.FromPeer(Offer{Nonce{9, 1}, Incarnation(8), kBlocks});                  // an earlier life
   rig_.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks}, kOtherPrefillLife);  // another worker
   rig_.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks + 1});                 // another size
+  rig_.Advance(EarlyOffers::kHoldLimit);
   EXPECT_THAT(rig_.Commands<OpenLanding>(), IsEmpty());
   EXPECT_EQ(rig_.core_.counters().stale_messages, 4u);
+}
+
+TEST_F(LandingTest, OfferThatOvertookItsAssignIsGrantedWhenThatComes) {
+  rig_.Deliver(TransferEvent(PeerDown{kPrefillLife, "killed"}));
+  rig_.FromPeer(Offer{Nonce{9, 2}, kDecodeLife, kBlocks}, kOtherPrefillLife);
+  EXPECT_LE(rig_.core_.NextDeadline(), rig_.now_ + EarlyOffers::kHoldLimit);
+  rig_.Advance(EarlyOffers::kHoldLimit / 2);
+  rig_.Send(Assign{RequestId(1), 1, DecodeRig::Assignment(2, kOtherPrefillLife)});
+  const auto grant = rig_.LastPeerMessage<Grant>();
+  ASSERT_TRUE(grant.has_value());
+  EXPECT_EQ(rig_.core_.counters().stale_messages, 0u);
+  rig_.Land(*grant, 0, kBlocks);
+  ExpectFinishes();
+}
+
+TEST_F(LandingTest, OfferThatIsTakenBackOrWhosePeerDiesIsHeldNoLonger) {
+  rig_.FromPeer(Offer{Nonce{9, 2}, kDecodeLife, kBlocks}, kOtherPrefillLife);
+  rig_.FromPeer(Abandon{Nonce{9, 2}, "test"}, kOtherPrefillLife);
+  rig_.FromPeer(Offer{Nonce{9, 3}, kDecodeLife, kBlocks}, kOtherPrefillLife);
+  rig_.Deliver(TransferEvent(PeerDown{kOtherPrefillLife, "killed"}));
+  rig_.Send(Assign{RequestId(1), 1, DecodeRig::Assignment(2, kOtherPrefillLife)});
+  rig_.Send(Assign{RequestId(1), 1, DecodeRig::Assignment(3, kOtherPrefillLife)});
+  rig_.Advance(EarlyOffers::kHoldLimit);
+  EXPECT_THAT(rig_.Commands<OpenLanding>(), IsEmpty());
+  EXPECT_FALSE(rig_.LastPeerMessage<OfferRefused>().has_value());
+}
+
+TEST_F(LandingTest, OfOffersUnderUnknownNoncesTheOldestGoWhenThereAreTooMany) {
+  for (uint64_t i = 0; i <= EarlyOffers::kMaxHeld; ++i) {
+    EXPECT_FALSE(rig_.LastPeerMessage<OfferRefused>().has_value());
+    rig_.FromPeer(Offer{Nonce{5, i}, kDecodeLife, kBlocks});
+  }
+  ASSERT_TRUE(rig_.LastPeerMessage<OfferRefused>().has_value());
+  EXPECT_EQ(rig_.LastPeerMessage<OfferRefused>()->nonce, (Nonce{5, 0}));
 }
 
 TEST_F(LandingTest, DeadPrefillWorkerCostsOnlyWhatWasNotCommitted) {

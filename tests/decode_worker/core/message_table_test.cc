@@ -140,17 +140,30 @@ const std::vector<Row>& Table() {
        [](DecodeRig& rig, GrantId) {
          rig.FromPeer(Offer{Nonce{9, 2}, kDecodeLife, kBlocks});
        },
-       {"stale OfferRefused", "stale OfferRefused", "OpenLanding Grant", "", "Grant",
-        "stale OfferRefused"}},
+       {"", "", "OpenLanding Grant", "", "Grant", ""}},
       {"Offer under an older nonce",
        [](DecodeRig& rig, GrantId) {
          rig.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks});
        },
+       {"", "", "", "", "", ""}},
+      {"Offer under a nonce that stays unknown",
+       [](DecodeRig& rig, GrantId) {
+         rig.FromPeer(Offer{Nonce{9, 1}, kDecodeLife, kBlocks});
+         rig.Advance(EarlyOffers::kHoldLimit);
+       },
        {"stale OfferRefused", "stale OfferRefused", "stale OfferRefused", "stale OfferRefused",
         "stale OfferRefused", "stale OfferRefused"}},
+      {"Offer that overtook its Assign",
+       [](DecodeRig& rig, GrantId) {
+         rig.FromPeer(Offer{Nonce{9, 3}, kDecodeLife, kBlocks});
+         SendAssign(rig, 2, 3);
+       },
+       {"stale", "OpenLanding Grant", "OpenLanding Grant", "Revoke",
+        "Revoke CloseLanding OpenLanding Grant", "FillLost+self"}},
       {"Offer of another peer",
        [](DecodeRig& rig, GrantId) {
          rig.FromPeer(Offer{Nonce{9, 2}, kDecodeLife, kBlocks}, kOtherPrefillLife);
+         rig.Advance(EarlyOffers::kHoldLimit);
        },
        {"stale OfferRefused", "stale OfferRefused", "stale OfferRefused", "stale OfferRefused",
         "stale OfferRefused", "stale OfferRefused"}},

@@ -1,0 +1,44 @@
+#include "common/kv/arena_backing.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tandem {
+namespace {
+
+// Of one piece: a huge page, so that each is asked for once and a stop comes soon.
+constexpr uintptr_t kPieceBytes = uintptr_t{2} << 20;
+
+// False when the kernel cannot do it (before 5.14) or has no memory.
+bool Back(uintptr_t begin, uintptr_t end) {
+  return madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE) == 0;
+}
+
+}  // namespace
+
+ArenaBacking::ArenaBacking(KvArena* arena)
+    : arena_(*arena), thread_("kv pages", [this] { Run(); }) {}
+
+ArenaBacking::~ArenaBacking() { stop_ = true; }
+
+void ArenaBacking::Run() {
+  const uint32_t layers = arena_.shape().num_layers;
+  const uintptr_t base = reinterpret_cast<uintptr_t>(arena_.Whole().data());
+  const uintptr_t size = arena_.Whole().size();
+  const uintptr_t layer_bytes = arena_.strides().layer;
+  // The first blocks of all layers, then the next ones: as they are taken.
+  for (uintptr_t offset = 0; offset < layer_bytes; offset += kPieceBytes) {
+    for (uint32_t layer = 0; layer < layers; ++layer) {
+      const uintptr_t first = layer * layer_bytes + offset;
+      const uintptr_t piece = first / kPieceBytes * kPieceBytes;
+      if (stop_) return;
+      if (!Back(base + piece, base + std::min(piece + kPieceBytes, size))) return;
+    }
+  }
+  // Layers do not end at pieces: what the last pieces of each left out.
+  if (!stop_) Back(base, base + size);
+}
+
+}  // namespace tandem

@@ -1,0 +1,363 @@
+#include "common/transfer/local/local_transport.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/status_macros.h"
+#include "common/protocol/peer_wire.h"
+
+namespace tandem {
+namespace {
+
+enum FrameKind : uint8_t { kGreeting = 1, kControl = 2, kSegment = 3, kSegmentEnd = 4 };
+
+// What a kSegment frame begins with; the engine's header follows.
+struct Announcement {
+  uint64_t number;
+  uint64_t source;
+  uint64_t length;
+};
+struct SegmentEnd {
+  uint64_t number;
+  uint64_t ok;
+};
+
+constexpr size_t kMaxFrameBytes = std::max(kMaxPeerMessageBytes, kMaxSegmentHeaderBytes) + 64;
+// Frames of one connection that the kernel has not taken; a peer that stops reading ends there.
+constexpr size_t kMaxUnsent = 1024;
+// Connections, greeted ones included.
+constexpr size_t kMaxConnections = 4096;
+// Copied for one connection in one Poll, so that commands and others are looked at in between.
+constexpr size_t kCopyBytes = size_t{1} << 20;
+constexpr char kPrefix[] = "tandem-kv-";
+
+// The listener's epoll tag; connections are numbered from 1.
+constexpr uint64_t kListener = 0;
+
+absl::Status Failed(absl::string_view what) {
+  return absl::UnavailableError(absl::StrCat("local transport: ", what, ": ", strerror(errno)));
+}
+
+// In Linux's abstract name space: it is no file, and it is gone with its listener.
+socklen_t FillAddress(absl::string_view name, sockaddr_un* address) {
+  *address = {};
+  address->sun_family = AF_UNIX;
+  const size_t length = std::min(name.size(), sizeof(address->sun_path) - 1);
+  std::memcpy(address->sun_path + 1, name.data(), length);
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
+}
+
+std::string RandomName() {
+  std::random_device random;
+  std::array<uint32_t, 4> bits{};
+  for (uint32_t& word : bits) word = random();
+  return absl::StrCat(kPrefix, absl::BytesToHexString(absl::string_view(
+                                   reinterpret_cast<const char*>(bits.data()), sizeof(bits))));
+}
+
+ssize_t ReadFrom(pid_t process, uintptr_t source, void* memory, size_t length) {
+  const iovec local{memory, length};
+  const iovec remote{reinterpret_cast<void*>(source), length};
+  return process_vm_readv(process, &local, 1, &remote, 1, 0);
+}
+
+// Whether the kernel lets us read memory of the process at the other end: permissions are judged
+// before addresses.
+absl::StatusOr<pid_t> ReadablePeer(int fd) {
+  ucred peer{};
+  socklen_t length = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return Failed("peer");
+  if (peer.uid != geteuid() || peer.pid == 0) {
+    return absl::UnavailableError("local transport: the peer is not of our user or namespace");
+  }
+  if (ReadFrom(peer.pid, 0, nullptr, sizeof(uint64_t)) >= 0 || errno != EFAULT) {
+    return Failed("the peer's memory cannot be read");
+  }
+  return peer.pid;
+}
+
+template <class Head>
+bool ReadHead(absl::string_view bytes, Head* head) {
+  if (bytes.size() < sizeof(Head)) return false;
+  std::memcpy(head, bytes.data(), sizeof(Head));
+  return true;
+}
+
+template <class Head>
+std::string HeadBytes(const Head& head) {
+  return std::string(reinterpret_cast<const char*>(&head), sizeof(head));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LocalTransport>> LocalTransport::Create() {
+  const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll_fd < 0) return Failed("epoll");
+  const int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  std::string name = RandomName();
+  std::unique_ptr<LocalTransport> transport(new LocalTransport(epoll_fd, listen_fd, name));
+  sockaddr_un address{};
+  const socklen_t length = FillAddress(name, &address);
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = kListener}};
+  if (listen_fd < 0 || bind(listen_fd, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      listen(listen_fd, SOMAXCONN) != 0 ||
+      epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) != 0) {
+    return Failed("listening");
+  }
+  return transport;
+}
+
+LocalTransport::LocalTransport(int epoll_fd, int listen_fd, std::string name)
+    : epoll_fd_(epoll_fd), listen_fd_(listen_fd), name_(std::move(name)) {}
+
+LocalTransport::~LocalTransport() {
+  conns_.clear();
+  if (listen_fd_ >= 0) close(listen_fd_);
+  close(epoll_fd_);
+}
+
+LocalTransport::Conn::Conn(int fd, pid_t peer_id) : socket(fd, kMaxFrameBytes), peer(peer_id) {}
+
+// ---- connections ----
+
+absl::StatusOr<ConnId> LocalTransport::Connect(absl::string_view peer_address,
+                                               absl::string_view greeting) {
+  if (peer_address == name_) return absl::InvalidArgumentError("our own address");
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return Failed("socket");
+  sockaddr_un address{};
+  const socklen_t length = FillAddress(peer_address, &address);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), length) != 0) {
+    const absl::Status status = Failed("connecting");
+    close(fd);
+    return status;
+  }
+  const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
+  if (!peer.ok() || conns_.size() >= kMaxConnections) {
+    close(fd);
+    return peer.ok() ? absl::ResourceExhaustedError("too many connections") : peer.status();
+  }
+  const ConnId id = Add(fd, *peer);
+  Conn& conn = *conns_.at(id);
+  conn.greeted = true;
+  Send(id, conn, kGreeting, greeting);
+  return id;
+}
+
+absl::Status LocalTransport::Accept(ConnId conn, absl::string_view) {
+  return Find(conn) != nullptr ? absl::OkStatus() : absl::UnavailableError("the peer is gone");
+}
+
+void LocalTransport::AcceptNew() {
+  for (;;) {
+    const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return;
+    const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
+    if (peer.ok() && conns_.size() < kMaxConnections) {
+      Add(fd, *peer);
+    } else {
+      close(fd);
+    }
+  }
+}
+
+ConnId LocalTransport::Add(int fd, pid_t peer) {
+  const ConnId id(++last_conn_);
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = id.value()}};
+  TANDEM_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0);
+  conns_.emplace(id, std::make_unique<Conn>(fd, peer));
+  return id;
+}
+
+LocalTransport::Conn* LocalTransport::Find(ConnId id) {
+  const auto it = conns_.find(id);
+  return it == conns_.end() ? nullptr : it->second.get();
+}
+
+void LocalTransport::Close(ConnId id) {
+  const auto node = conns_.extract(id);
+  if (node.empty()) return;
+  const Conn& conn = *node.mapped();
+  for (const auto& [number, token] : conn.sends) ended_.push_back({id, token, false});
+  for (const Copy& copy : conn.copies) ended_.push_back({id, copy.placement.token, true});
+  num_copies_ -= conn.copies.size();
+}
+
+void LocalTransport::Down(ConnId id, absl::string_view reason, TransportSink* sink) {
+  const Conn* conn = Find(id);
+  if (conn == nullptr) return;
+  const bool known = conn->greeted;
+  Close(id);
+  if (known) sink->OnConnectionDown(id, reason);
+}
+
+// ---- sending ----
+
+void LocalTransport::Send(ConnId id, Conn& conn, uint8_t kind, absl::string_view bytes) {
+  conn.socket.Send(kind, bytes);
+  Flush(id, conn);
+}
+
+// A stream that breaks here is seen as its end by the next Poll.
+void LocalTransport::Flush(ConnId id, Conn& conn) {
+  (void)conn.socket.Flush();
+  const bool wants = conn.socket.num_unsent() > 0;
+  if (wants == conn.watches_write) return;
+  epoll_event event{.events = EPOLLIN | (wants ? uint32_t{EPOLLOUT} : 0u),
+                    .data = {.u64 = id.value()}};
+  TANDEM_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, conn.socket.fd(), &event) == 0);
+  conn.watches_write = wants;
+}
+
+absl::Status LocalTransport::SendControl(ConnId id, absl::string_view bytes) {
+  Conn* conn = Find(id);
+  if (conn == nullptr) return absl::UnavailableError("the connection is gone");
+  if (conn->socket.num_unsent() >= kMaxUnsent) {
+    return absl::ResourceExhaustedError("too many messages wait for the peer");
+  }
+  Send(id, *conn, kControl, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status LocalTransport::SendSegment(ConnId id, absl::string_view header,
+                                         absl::Span<const std::byte> payload, SegmentToken token) {
+  Conn* conn = Find(id);
+  if (conn == nullptr) return absl::UnavailableError("the connection is gone");
+  const uint64_t number = ++conn->last_number;
+  conn->sends[number] = token;
+  const Announcement announcement{number, reinterpret_cast<uintptr_t>(payload.data()),
+                                  payload.size()};
+  Send(id, *conn, kSegment, absl::StrCat(HeadBytes(announcement), header));
+  return absl::OkStatus();
+}
+
+// ---- arriving ----
+
+bool LocalTransport::Poll(TransportSink* sink) {
+  bool moved = !ended_.empty() || num_copies_ > 0;
+  for (const Ended& end : std::exchange(ended_, {})) {
+    if (end.received) {
+      sink->OnSegmentReceived(end.conn, end.token, false);
+    } else {
+      sink->OnSegmentSent(end.conn, end.token, false);
+    }
+  }
+  std::array<epoll_event, 64> events;
+  const int count = epoll_wait(epoll_fd_, events.data(), events.size(), 0);
+  for (int i = 0; i < count; ++i) {
+    moved = true;
+    if (events[i].data.u64 == kListener) {
+      AcceptNew();
+      continue;
+    }
+    const ConnId id(events[i].data.u64);
+    Conn* conn = Find(id);
+    if (conn != nullptr && (events[i].events & EPOLLOUT) != 0) Flush(id, *conn);
+    if ((events[i].events & ~uint32_t{EPOLLOUT}) != 0) Receive(id, sink);
+  }
+  std::vector<ConnId> copying;
+  for (const auto& [id, conn] : conns_) {
+    if (!conn->copies.empty()) copying.push_back(id);
+  }
+  for (const ConnId id : copying) CopySome(id, sink);
+  return moved;
+}
+
+void LocalTransport::Receive(ConnId id, TransportSink* sink) {
+  Conn* conn = Find(id);
+  if (conn == nullptr) return;
+  std::vector<Frame> frames;
+  const absl::Status status = conn->socket.Receive(&frames);
+  for (const Frame& frame : frames) {
+    if (Find(id) == nullptr) return;  // closed by what the frame before it led to
+    if (!Handle(id, frame, sink)) return Down(id, "it sent a frame that is none", sink);
+  }
+  if (!status.ok()) Down(id, status.message(), sink);
+}
+
+bool LocalTransport::Handle(ConnId id, const Frame& frame, TransportSink* sink) {
+  Conn& conn = *Find(id);
+  if ((frame.kind == kGreeting) == conn.greeted) return false;
+  switch (frame.kind) {
+    case kGreeting:
+      conn.greeted = true;
+      sink->OnGreeting(id, frame.bytes);
+      return true;
+    case kControl:
+      sink->OnControl(id, frame.bytes);
+      return true;
+    case kSegment:
+      return HandleSegment(id, frame, sink);
+    case kSegmentEnd:
+      return HandleSegmentEnd(id, frame, sink);
+    default:
+      return false;
+  }
+}
+
+bool LocalTransport::HandleSegment(ConnId id, const Frame& frame, TransportSink* sink) {
+  Announcement announcement{};
+  if (!ReadHead(frame.bytes, &announcement)) return false;
+  const absl::string_view header = absl::string_view(frame.bytes).substr(sizeof(announcement));
+  const std::optional<Placement> placement =
+      sink->OnSegmentArriving(id, header, announcement.length);
+  Conn& conn = *Find(id);
+  if (!placement.has_value()) {
+    Send(id, conn, kSegmentEnd, HeadBytes(SegmentEnd{announcement.number, 0}));
+    return true;
+  }
+  conn.copies.push_back({announcement.number, *placement, announcement.source, 0});
+  ++num_copies_;
+  return true;
+}
+
+bool LocalTransport::HandleSegmentEnd(ConnId id, const Frame& frame, TransportSink* sink) {
+  SegmentEnd end{};
+  if (!ReadHead(frame.bytes, &end)) return false;
+  const auto node = Find(id)->sends.extract(end.number);
+  if (node.empty()) return false;
+  sink->OnSegmentSent(id, node.mapped(), end.ok != 0);
+  return true;
+}
+
+void LocalTransport::CopySome(ConnId id, TransportSink* sink) {
+  size_t room = kCopyBytes;
+  for (Conn* conn = Find(id); conn != nullptr && !conn->copies.empty() && room > 0;
+       conn = Find(id)) {
+    Copy& copy = conn->copies.front();
+    const absl::Span<std::byte> rest = copy.placement.memory.subspan(copy.copied);
+    const ssize_t got =
+        ReadFrom(conn->peer, copy.source + copy.copied, rest.data(), std::min(rest.size(), room));
+    if (got > 0) {
+      copy.copied += got;
+      room -= got;
+    }
+    if (got <= 0 || copy.copied == copy.placement.memory.size()) {
+      EndCopy(id, *conn, got > 0, sink);
+    }
+  }
+}
+
+void LocalTransport::EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink) {
+  const Copy copy = conn.copies.front();
+  conn.copies.pop_front();
+  --num_copies_;
+  Send(id, conn, kSegmentEnd, HeadBytes(SegmentEnd{copy.number, ok ? 1u : 0u}));
+  sink->OnSegmentReceived(id, copy.placement.token, ok);
+}
+
+}  // namespace tandem

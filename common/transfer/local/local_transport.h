@@ -1,0 +1,104 @@
+// LocalTransport is the KvTransport between processes of one user on one host: messages over a
+// Unix socket, segments copied once, straight from the sender's memory, by the receiver
+// (process_vm_readv).
+//
+// Why not UCX's shared memory: its receive queue is shared by all senders, so a sender that is
+// killed between reserving and filling a slot stalls it for everyone, and a dead peer is found by
+// polling. Here nothing is shared: each peer has its own socket, the kernel tells of its death at
+// once, and the one who writes memory is its owner.
+//
+// A segment's announcement says where it lies in the sender's memory. The process that it is read
+// from is the one at the other end of the socket, as the kernel tells, so a liar can only name
+// memory of its own. Only processes of the same user are spoken to. Receives end with their
+// connection at once.
+//
+// Owned and called by the transfer thread, except for Create.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/transfer/kv_transport.h"
+#include "common/transfer/local/frame_socket.h"
+
+namespace tandem {
+
+class LocalTransport final : public KvTransport {
+ public:
+  static absl::StatusOr<std::unique_ptr<LocalTransport>> Create();
+  ~LocalTransport() override;
+  LocalTransport(const LocalTransport&) = delete;
+  LocalTransport& operator=(const LocalTransport&) = delete;
+
+  // A random name: it exists nowhere but in this network namespace.
+  std::string LocalAddress() const override { return name_; }
+  // UNAVAILABLE: the peer is not here, or its memory may not be read. The other way round, a peer
+  // that may not read ours hangs up before its first message.
+  absl::StatusOr<ConnId> Connect(absl::string_view peer_address,
+                                 absl::string_view greeting) override;
+  absl::Status Accept(ConnId conn, absl::string_view reply_address) override;
+  absl::Status SendControl(ConnId conn, absl::string_view bytes) override;
+  absl::Status SendSegment(ConnId conn, absl::string_view header,
+                           absl::Span<const std::byte> payload, SegmentToken token) override;
+  void Close(ConnId conn) override;
+  bool Poll(TransportSink* sink) override;
+  int EventFd() const override { return epoll_fd_; }
+  bool Arm() override { return ended_.empty() && num_copies_ == 0; }
+  std::string Describe() const override { return "local"; }
+  std::string DescribeLanes(ConnId) const override { return "local/process_vm_readv"; }
+
+ private:
+  // An accepted segment that is not copied yet.
+  struct Copy {
+    uint64_t number = 0;  // the sender's
+    Placement placement;
+    uintptr_t source = 0;  // in the sender's memory
+    size_t copied = 0;
+  };
+  struct Conn {
+    Conn(int fd, pid_t peer);
+    FrameSocket socket;
+    const pid_t peer;
+    bool greeted = false;
+    bool watches_write = false;
+    uint64_t last_number = 0;
+    std::map<uint64_t, SegmentToken> sends;
+    std::deque<Copy> copies;
+  };
+  // The end of a segment that Close caused, told by the next Poll.
+  struct Ended {
+    ConnId conn;
+    SegmentToken token;
+    bool received = false;
+  };
+
+  LocalTransport(int epoll_fd, int listen_fd, std::string name);
+  ConnId Add(int fd, pid_t peer);
+  Conn* Find(ConnId id);
+  void Send(ConnId id, Conn& conn, uint8_t kind, absl::string_view bytes);
+  void Flush(ConnId id, Conn& conn);
+  void AcceptNew();
+  void Receive(ConnId id, TransportSink* sink);
+  // False: the frame is none that an honest peer sends.
+  bool Handle(ConnId id, const Frame& frame, TransportSink* sink);
+  bool HandleSegment(ConnId id, const Frame& frame, TransportSink* sink);
+  bool HandleSegmentEnd(ConnId id, const Frame& frame, TransportSink* sink);
+  void CopySome(ConnId id, TransportSink* sink);
+  void EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink);
+  void Down(ConnId id, absl::string_view reason, TransportSink* sink);
+
+  const int epoll_fd_;
+  const int listen_fd_;
+  const std::string name_;
+  std::map<ConnId, std::unique_ptr<Conn>> conns_;
+  std::vector<Ended> ended_;
+  size_t num_copies_ = 0;
+  uint64_t last_conn_ = 0;
+};
+
+}  // namespace tandem

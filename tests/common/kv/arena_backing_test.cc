@@ -1,0 +1,45 @@
+#include "common/kv/arena_backing.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace tandem {
+namespace {
+
+// A layer is no multiple of a huge page.
+constexpr KvArenaShape kShape = {.num_layers = 3,
+                                 .num_blocks = 300,
+                                 .num_kv_heads = 3,
+                                 .head_dim = 64,
+                                 .element = KvElement::kF16};
+
+size_t PagesMissing(KvArena& arena) {
+  const auto whole = arena.Whole();
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> resident((whole.size() + page - 1) / page);
+  EXPECT_EQ(mincore(whole.data(), whole.size(), resident.data()), 0);
+  return static_cast<size_t>(
+      std::count_if(resident.begin(), resident.end(), [](unsigned char r) { return !(r & 1); }));
+}
+
+TEST(ArenaBackingTest, EveryPageIsThereAndWhatWasWrittenStays) {
+  const auto arena = KvArena::Create(kShape).value();
+  EXPECT_GT(PagesMissing(*arena), 0u);
+  arena->Run(1, BlockId(7), 1)[0] = std::byte{42};
+  ArenaBacking backing(arena.get());
+  backing.WaitUntilDone();
+  EXPECT_EQ(PagesMissing(*arena), 0u);
+  EXPECT_EQ(arena->Run(1, BlockId(7), 1)[0], std::byte{42});
+}
+
+TEST(ArenaBackingTest, MayBeEndedAtAnyTime) {
+  const auto arena = KvArena::Create(kShape).value();
+  for (int i = 0; i < 3; ++i) ArenaBacking backing(arena.get());
+}
+
+}  // namespace
+}  // namespace tandem

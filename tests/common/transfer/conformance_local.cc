@@ -1,0 +1,24 @@
+#include <gtest/gtest.h>
+
+#include "common/base/check.h"
+#include "common/transfer/local/local_transport.h"
+#include "tests/common/transfer/conformance.h"
+
+namespace tandem {
+namespace {
+
+std::unique_ptr<KvTransport> MakeLocal() {
+  absl::StatusOr<std::unique_ptr<LocalTransport>> transport = LocalTransport::Create();
+  TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
+  return *std::move(transport);
+}
+
+}  // namespace
+
+std::pair<std::unique_ptr<KvTransport>, std::unique_ptr<KvTransport>> MakeTransportPair() {
+  return {MakeLocal(), MakeLocal()};
+}
+
+const char* ExpectedLane() { return "local/"; }
+
+}  // namespace tandem

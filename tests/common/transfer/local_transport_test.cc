@@ -1,0 +1,189 @@
+// What LocalTransport does with peers that do not keep to its frames.
+#include "common/transfer/local/local_transport.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "common/base/check.h"
+#include "tests/common/transfer/engine_node.h"
+
+namespace tandem {
+namespace {
+
+std::unique_ptr<LocalTransport> MakeLocal() {
+  absl::StatusOr<std::unique_ptr<LocalTransport>> transport = LocalTransport::Create();
+  TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
+  return *std::move(transport);
+}
+
+// A process of ours that speaks raw bytes.
+class RawPeer {
+ public:
+  explicit RawPeer(const std::string& name) : fd_(socket(AF_UNIX, SOCK_STREAM, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path + 1, name.data(), name.size());
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    TANDEM_CHECK(connect(fd_, reinterpret_cast<sockaddr*>(&address), length) == 0);
+  }
+  ~RawPeer() { close(fd_); }
+  void Send(uint32_t length, uint8_t kind, const std::string& body) {
+    std::string bytes(reinterpret_cast<const char*>(&length), sizeof(length));
+    bytes.push_back(static_cast<char>(kind));
+    bytes += body;
+    TANDEM_CHECK(send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+                 static_cast<ssize_t>(bytes.size()));
+  }
+  // Whether the other side has hung up.
+  bool ended() {
+    char byte;
+    const ssize_t got = recv(fd_, &byte, 1, MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno == ECONNRESET);
+  }
+
+ private:
+  const int fd_;
+};
+
+class Recorder final : public TransportSink {
+ public:
+  explicit Recorder(absl::Span<std::byte> memory) : memory_(memory) {}
+  void OnGreeting(ConnId conn, absl::string_view) override { greeted = conn; }
+  void OnControl(ConnId, absl::string_view bytes) override { controls.emplace_back(bytes); }
+  std::optional<Placement> OnSegmentArriving(ConnId, absl::string_view, size_t length) override {
+    if (length != memory_.size()) return std::nullopt;
+    return Placement{memory_, SegmentToken(++tokens)};
+  }
+  void OnSegmentReceived(ConnId, SegmentToken, bool ok) override { received.push_back(ok); }
+  void OnSegmentSent(ConnId, SegmentToken, bool) override {}
+  void OnConnectionDown(ConnId, absl::string_view) override { ++downs; }
+
+  ConnId greeted;
+  std::vector<std::string> controls;
+  std::vector<bool> received;
+  uint64_t tokens = 0;
+  int downs = 0;
+
+ private:
+  absl::Span<std::byte> memory_;
+};
+
+constexpr uint8_t kGreeting = 1, kControl = 2, kSegment = 3, kSegmentEnd = 4;
+
+std::string Announcement(uint64_t number, const void* source, uint64_t length) {
+  const uint64_t words[] = {number, reinterpret_cast<uintptr_t>(source), length};
+  return std::string(reinterpret_cast<const char*>(words), sizeof(words));
+}
+
+class LocalTransportTest : public ::testing::Test {
+ protected:
+  void PollAll() {
+    for (int i = 0; i < 20; ++i) transport_->Poll(&sink_);
+  }
+  void Greet() {
+    peer_.Send(5, kGreeting, "hello");
+    PollAll();
+    ASSERT_NE(sink_.greeted, ConnId());
+  }
+
+  std::vector<std::byte> memory_ =
+      std::vector<std::byte>(size_t{4} << 20);  // more than one Poll copies
+  std::unique_ptr<LocalTransport> transport_ = MakeLocal();
+  Recorder sink_{absl::MakeSpan(memory_)};
+  RawPeer peer_{transport_->LocalAddress()};
+};
+
+TEST_F(LocalTransportTest, SegmentIsReadFromThePeersMemory) {
+  Greet();
+  const std::vector<std::byte> source(memory_.size(), std::byte{7});
+  peer_.Send(24, kSegment, Announcement(1, source.data(), source.size()));
+  PollAll();
+  EXPECT_EQ(sink_.received, std::vector<bool>{true});
+  EXPECT_EQ(memory_, source);
+}
+
+TEST_F(LocalTransportTest, SegmentAtAnAddressThatIsNotThePeersFails) {
+  Greet();
+  peer_.Send(24, kSegment, Announcement(1, nullptr, memory_.size()));
+  PollAll();
+  EXPECT_EQ(sink_.received, std::vector<bool>{false});
+  EXPECT_EQ(sink_.downs, 0);
+  EXPECT_FALSE(peer_.ended());
+}
+
+TEST_F(LocalTransportTest, CloseEndsSegmentsThatAreNotCopied) {
+  Greet();
+  const std::vector<std::byte> source(memory_.size());
+  peer_.Send(24, kSegment, Announcement(1, source.data(), source.size()));
+  peer_.Send(24, kSegment, Announcement(2, source.data(), source.size()));
+  transport_->Poll(&sink_);
+  EXPECT_FALSE(transport_->Arm());
+  transport_->Close(sink_.greeted);
+  PollAll();
+  EXPECT_EQ(sink_.received, (std::vector<bool>{false, false}));
+  EXPECT_TRUE(peer_.ended());
+  EXPECT_TRUE(transport_->Arm());
+}
+
+TEST_F(LocalTransportTest, FrameLongerThanAnyMessageEndsTheConnection) {
+  Greet();
+  peer_.Send(~uint32_t{0}, kControl, "");
+  PollAll();
+  EXPECT_TRUE(peer_.ended());
+  EXPECT_EQ(sink_.downs, 1);
+}
+
+struct BadFrame {
+  const char* name;
+  uint8_t kind;
+  const char* body;
+};
+
+class BadFrames : public LocalTransportTest, public ::testing::WithParamInterface<BadFrame> {};
+
+TEST_P(BadFrames, EndTheConnection) {
+  Greet();
+  const std::string body = GetParam().body;
+  peer_.Send(static_cast<uint32_t>(body.size()), GetParam().kind, body);
+  PollAll();
+  EXPECT_TRUE(peer_.ended());
+  EXPECT_EQ(sink_.downs, 1);
+  EXPECT_TRUE(sink_.controls.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadFrames,
+    ::testing::Values(BadFrame{"SecondGreeting", kGreeting, "again"},
+                      BadFrame{"UnknownKind", 9, "what"}, BadFrame{"ShortSegment", kSegment, "x"},
+                      BadFrame{"ShortEnd", kSegmentEnd, "x"},
+                      BadFrame{"EndOfNothing", kSegmentEnd, "0123456789abcdef"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_F(LocalTransportTest, MessageBeforeTheGreetingEndsTheConnectionUnseen) {
+  peer_.Send(2, kControl, "hi");
+  PollAll();
+  EXPECT_TRUE(peer_.ended());
+  EXPECT_EQ(sink_.downs, 0);
+}
+
+TEST_F(LocalTransportTest, PeerOfNoSuchNameIsUnavailable) {
+  EXPECT_EQ(transport_->Connect("tandem-kv-none", "hello").status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST_F(LocalTransportTest, PeerThatDoesNotReadIsCappedByAnError) {
+  Greet();
+  const std::string message(100'000, 'm');
+  absl::Status status;
+  for (int i = 0; i < 2000 && status.ok(); ++i) {
+    status = transport_->SendControl(sink_.greeted, message);
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace tandem

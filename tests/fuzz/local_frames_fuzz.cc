@@ -1,0 +1,76 @@
+// Gives bytes to a LocalTransport over its socket. Whatever they are, the transport lives, memory
+// is written only where a segment was placed, and every segment that was placed ends once.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "common/base/check.h"
+#include "common/transfer/local/local_transport.h"
+
+namespace {
+
+using tandem::ConnId;
+using tandem::SegmentToken;
+
+class PlacesSmallSegments final : public tandem::TransportSink {
+ public:
+  void OnGreeting(ConnId conn, absl::string_view) override { greeted_ = conn; }
+  void OnControl(ConnId, absl::string_view) override {}
+  std::optional<tandem::Placement> OnSegmentArriving(ConnId, absl::string_view,
+                                                     size_t length) override {
+    if (length == 0 || length > memory_.size()) return std::nullopt;
+    const SegmentToken token(++last_token_);
+    open_.insert(token);
+    return tandem::Placement{absl::MakeSpan(memory_.data(), length), token};
+  }
+  void OnSegmentReceived(ConnId, SegmentToken token, bool) override {
+    TANDEM_CHECK(open_.erase(token) == 1);
+  }
+  void OnSegmentSent(ConnId, SegmentToken, bool) override { TANDEM_CHECK(false); }
+  void OnConnectionDown(ConnId, absl::string_view) override {}
+
+  ConnId greeted() const { return greeted_; }
+  bool all_ended() const { return open_.empty(); }
+
+ private:
+  std::vector<std::byte> memory_ = std::vector<std::byte>(4096);
+  std::set<SegmentToken> open_;
+  uint64_t last_token_ = 0;
+  ConnId greeted_;
+};
+
+int ConnectTo(const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  TANDEM_CHECK(connect(fd, reinterpret_cast<sockaddr*>(&address), length) == 0);
+  return fd;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const std::unique_ptr<tandem::LocalTransport> transport =
+      *tandem::LocalTransport::Create();
+  PlacesSmallSegments sink;
+  const int fd = ConnectTo(transport->LocalAddress());
+  (void)send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (transport->Poll(&sink)) {
+  }
+  close(fd);
+  while (transport->Poll(&sink)) {
+  }
+  if (sink.greeted() != ConnId()) transport->Close(sink.greeted());
+  while (transport->Poll(&sink)) {
+  }
+  TANDEM_CHECK(sink.all_ended());
+  return 0;
+}
