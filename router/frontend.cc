@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "common/config/version.h"
 #include "common/text/detokenizer.h"
 
@@ -29,8 +30,12 @@ std::string PercentDecoded(absl::string_view text) {
   return decoded;
 }
 
-// Bodies waiting for the text thread; a body is bounded by the HTTP server.
+// Bodies waiting for a text thread; a body is bounded by the HTTP server.
 constexpr size_t kMaxTextWork = 1024;
+// Text becomes tokens at a few megabytes a second. Up to the first size that is under a
+// millisecond, up to the second it holds those who wait behind for tens of milliseconds at most.
+constexpr size_t kAtOnceBytes = 2 << 10;
+constexpr size_t kLongTextBytes = 64 << 10;
 
 ApiError Overloaded() { return {503, "the router is overloaded", "", std::chrono::seconds(1)}; }
 
@@ -69,18 +74,12 @@ Frontend::Frontend(const ServingContext& context, const MetricsRegistry& registr
     : context_(context),
       registry_(registry),
       fallback_model_len_(fallback_model_len),
-      text_queue_(kMaxTextWork),
-      text_thread_("router-text", [this] {
-        while (!text_queue_.closed()) {
-          for (const auto& work : text_queue_.PopAll(kNever)) {
-            if (!text_queue_.closed()) work();
-          }
-        }
-      }) {}
+      text_("router-text", kMaxTextWork),
+      long_text_("router-longtext", kMaxTextWork) {}
 
 void Frontend::Stop() {
-  text_queue_.Close();
-  text_thread_.Join();
+  text_.Stop();
+  long_text_.Stop();
 }
 
 void Frontend::Handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
@@ -92,8 +91,7 @@ void Frontend::Handle(HttpRequest request, std::shared_ptr<ResponseWriter> write
     HttpResponse response =
         ErrorResponse({405, absl::StrCat(request.path, " does not take ", request.method), "", {}});
     response.headers = {{"Allow", post_path ? "POST" : "GET, HEAD"}};
-    CountAnswer(context_.metrics, Endpoint::kOther, 405);
-    return writer->Respond(std::move(response));
+    return Answer(response, *writer);
   }
   if (request.path == "/v1/completions") {
     return Generate(ApiKind::kCompletion, std::move(request), std::move(writer));
@@ -105,9 +103,7 @@ void Frontend::Handle(HttpRequest request, std::shared_ptr<ResponseWriter> write
     const bool reverse = request.path == "/detokenize";
     return Tokenize(reverse, std::move(request), std::move(writer));
   }
-  HttpResponse response = Simple(request);
-  CountAnswer(context_.metrics, Endpoint::kOther, response.status);
-  writer->Respond(std::move(response));
+  Answer(Simple(request), *writer);
 }
 
 HttpResponse Frontend::Simple(const HttpRequest& request) const {
@@ -139,35 +135,45 @@ HttpResponse Frontend::Simple(const HttpRequest& request) const {
 void Frontend::Generate(ApiKind kind, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
   const Endpoint endpoint =
       kind == ApiKind::kChat ? Endpoint::kChatCompletions : Endpoint::kCompletions;
-  auto served =
-      std::make_shared<ServedRequest>(context_, request.request_id, SystemClock().Now(), writer);
-  writer->OnGone([served] { served->OnClientGone(); });
-  if (draining_) return served->Fail({503, "the router is shutting down", "", {}}, endpoint);
-  auto work = [this, kind, endpoint, served, writer, body = std::move(request.body),
+  auto served = std::make_shared<ServedRequest>(context_, endpoint, request.request_id,
+                                                SystemClock().Now(), writer);
+  writer->OnGone([served](ClientLoss why) { served->OnClientGone(why); });
+  if (draining_) return served->Fail({503, "the router is shutting down", "", {}});
+  const size_t bytes = request.body.size();
+  if (bytes <= kAtOnceBytes) return served->Start(Prepare(kind, request.body));
+  auto work = [this, kind, served, writer, body = std::move(request.body),
                room = std::move(request.body_room)] {
-    const auto fail = [&](const ApiError& error) {
-      writer->Post([served, error, endpoint] { served->Fail(error, endpoint); });
-    };
-    Parsed<CompletionRequest> parsed =
-        ParseCompletionRequest(kind, body, context_.text->tokenizer.vocab_size());
-    if (!parsed.ok()) return fail(parsed.error());
-    CompletionRequest& completion = parsed.value();
-    if (completion.model.has_value() && *completion.model != context_.model_name) {
-      return fail({404,
-                   absl::StrCat("there is no model '", *completion.model, "'; this is '",
-                                context_.model_name, "'"),
-                   "model",
-                   {}});
-    }
-    Parsed<PreparedRequest> prepared = PrepareRequest(completion, *context_.text, MaxModelLen());
-    if (!prepared.ok()) return fail(prepared.error());
-    writer->Post([served, completion = std::move(completion),
-                  prepared = std::move(prepared.value())] { served->Start(completion, prepared); });
+    writer->Post(
+        [served, prepared = Prepare(kind, body)]() mutable { served->Start(std::move(prepared)); });
   };
-  if (!OnTextThread(std::move(work))) served->Fail(Overloaded(), endpoint);
+  if (!RunTextWork(bytes, std::move(work))) served->Fail(Overloaded());
+}
+
+// From the body to what can be submitted.
+Parsed<ServableRequest> Frontend::Prepare(ApiKind kind, absl::string_view body) const {
+  Parsed<CompletionRequest> parsed =
+      ParseCompletionRequest(kind, body, context_.text->tokenizer.vocab_size());
+  if (!parsed.ok()) return parsed.error();
+  CompletionRequest& request = parsed.value();
+  if (request.model.has_value() && *request.model != context_.model_name) {
+    return ApiError{404,
+                    absl::StrCat("there is no model '", *request.model, "'; this is '",
+                                 context_.model_name, "'"),
+                    "model",
+                    {}};
+  }
+  request.chat.now = absl::Now();
+  Parsed<PreparedRequest> prepared = PrepareRequest(request, *context_.text, MaxModelLen());
+  if (!prepared.ok()) return prepared.error();
+  return ServableRequest{.kind = kind,
+                         .prepared = std::move(prepared.value()),
+                         .answer = AnswerOptions::From(request),
+                         .seed = request.seed,
+                         .cache_salt = std::move(request.cache_salt)};
 }
 
 void Frontend::Tokenize(bool reverse, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  const size_t bytes = request.body.size();
   auto work = [this, reverse, writer, body = std::move(request.body),
                room = std::move(request.body_room)] {
     HttpResponse response;
@@ -178,21 +184,24 @@ void Frontend::Tokenize(bool reverse, HttpRequest request, std::shared_ptr<Respo
                      : ErrorResponse(tokens.error());
     } else {
       auto parsed = ParseTokenizeRequest(body);
-      auto tokens = parsed.ok() ? tandem::Tokenize(parsed.value(), *context_.text)
-                                : Parsed<std::vector<TokenId>>(parsed.error());
+      auto tokens = parsed.ok()
+                        ? tandem::Tokenize(std::move(parsed.value()), *context_.text, absl::Now())
+                        : Parsed<std::vector<TokenId>>(parsed.error());
       response = tokens.ok() ? Json(TokenizeBody(tokens.value(), MaxModelLen()))
                              : ErrorResponse(tokens.error());
     }
-    writer->Post([this, writer, response = std::move(response)] {
-      CountAnswer(context_.metrics, Endpoint::kOther, response.status);
-      writer->Respond(response);
-    });
+    writer->Post([this, writer, response = std::move(response)] { Answer(response, *writer); });
   };
-  if (!OnTextThread(std::move(work))) writer->Respond(ErrorResponse(Overloaded()));
+  if (!RunTextWork(bytes, std::move(work))) Answer(ErrorResponse(Overloaded()), *writer);
 }
 
-bool Frontend::OnTextThread(std::function<void()> work) {
-  return text_queue_.TryPush(std::move(work));
+void Frontend::Answer(const HttpResponse& response, ResponseWriter& writer) const {
+  CountAnswer(context_.metrics, Endpoint::kOther, response.status);
+  writer.Respond(response);
+}
+
+bool Frontend::RunTextWork(size_t bytes, TextWork work) {
+  return (bytes <= kLongTextBytes ? text_ : long_text_).Add(std::move(work));
 }
 
 uint32_t Frontend::MaxModelLen() const {

@@ -13,6 +13,11 @@
 #include "common/telemetry/log.h"
 #include "router/router_service.h"
 
+// Read by jemalloc, where it is linked. Its default of four arenas a core is for programs whose
+// threads all allocate; here it would keep memory that nobody uses.
+extern "C" const char* malloc_conf;
+const char* malloc_conf = "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0";
+
 namespace tandem {
 namespace {
 

@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <filesystem>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,15 +12,10 @@
 #include "common/telemetry/log.h"
 #include "common/weights/model_file.h"
 #include "router/openai/api_error.h"
+#include "router/random_bits.h"
 
 namespace tandem {
 namespace {
-
-// Straight from the kernel: nonces are rights to write, and request ids must not repeat.
-uint64_t RandomBits() {
-  thread_local std::random_device device;
-  return (uint64_t{device()} << 32) | device();
-}
 
 // Any secret keeps the router's guesses apart; it need not be the workers' own.
 HashSecret DrawSecret() {
@@ -94,9 +88,8 @@ RouterService::RouterService(const RouterConfig& config, RouterModel model)
       model_(std::move(model)),
       registry_("router", model_.name, kVersion),
       metrics_(&registry_),
-      core_(
-          std::make_unique<CoreThread>(CoreOptions(config_, model_), RandomBits,
-                                       [this](const RouterStats& stats) { FeedMetrics(stats); })) {
+      core_(std::make_unique<CoreTurns>(CoreOptions(config_, model_), RandomBits, &delivery_,
+                                        [this](const RouterStats& stats) { FeedMetrics(stats); })) {
   context_ = ServingContext{.core = core_.get(),
                             .metrics = &metrics_,
                             .text = &model_.text,
@@ -115,7 +108,11 @@ absl::StatusOr<std::unique_ptr<RouterService>> RouterService::Start(
   http.port = config.listen_port;
   http.io_threads = config.io_threads;
   http.max_body_bytes = config.max_body_bytes;
-  http.refusal_body = [](int status, const std::string& reason) {
+  http.refusal_body = [metrics = &service->metrics_](int status, const std::string& reason,
+                                                     const std::string& request_id) {
+    CountAnswer(metrics, Endpoint::kOther, status);
+    Log(Level::kInfo, "request refused",
+        {{"request", request_id}, {"status", status}, {"reason", reason}});
     return ErrorBody({status, absl::StrCat("the request could not be read: ", reason), "", {}});
   };
   // Requests that come before the sessions are up find no worker and are told to come again.

@@ -11,11 +11,12 @@
 #include "common/rpc/session_client.h"
 #include "common/telemetry/metrics.h"
 #include "common/telemetry/router_metrics.h"
-#include "router/core_thread.h"
+#include "router/core_turns.h"
 #include "router/frontend.h"
 #include "router/http/http_server.h"
 #include "router/openai/prepare_request.h"
 #include "router/served_request.h"
+#include "router/stream_delivery.h"
 
 namespace tandem {
 
@@ -57,7 +58,8 @@ class RouterService {
   MetricsRegistry registry_;
   RouterMetrics metrics_;
   ServingContext context_;
-  std::unique_ptr<CoreThread> core_;
+  StreamDelivery delivery_;
+  std::unique_ptr<CoreTurns> core_;
   std::unique_ptr<SessionClient> sessions_;
   std::unique_ptr<Frontend> frontend_;
 };

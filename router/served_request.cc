@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/telemetry/log.h"
+#include "router/stream_delivery.h"
 
 namespace tandem {
 namespace {
@@ -25,6 +25,10 @@ ErrorType TypeOf(int status) {
     default:
       return status < 500 ? ErrorType::kValidation : ErrorType::kInternal;
   }
+}
+
+const char* LossText(ClientLoss why) {
+  return why == ClientLoss::kTooSlow ? "the client read too slowly" : "the client went away";
 }
 
 }  // namespace
@@ -50,48 +54,35 @@ void CountAnswer(RouterMetrics* metrics, Endpoint endpoint, int status) {
   if (status >= 400) metrics->errors[TypeOf(status)].Add();
 }
 
-// Carries one choice's events from the core thread to the strand.
-class ServedRequest::ChoiceListener : public StreamListener {
- public:
-  ChoiceListener(std::shared_ptr<ServedRequest> request, size_t choice)
-      : request_(std::move(request)), choice_(choice) {}
-  void OnTokens(EmitTokens tokens) override {
-    request_->writer_->Post([request = request_, choice = choice_, tokens = std::move(tokens)] {
-      request->OnTokens(choice, tokens);
-    });
-  }
-  void OnEnd(EndStream end) override {
-    request_->writer_->Post([request = request_, choice = choice_, end = std::move(end)] {
-      request->OnEnd(choice, end);
-    });
-  }
-
- private:
-  const std::shared_ptr<ServedRequest> request_;
-  const size_t choice_;
-};
-
-ServedRequest::ServedRequest(const ServingContext& context, std::string trace_id, Instant arrived,
-                             std::shared_ptr<ResponseWriter> writer)
+ServedRequest::ServedRequest(const ServingContext& context, Endpoint endpoint, std::string trace_id,
+                             Instant arrived, std::shared_ptr<ResponseWriter> writer)
     : context_(context),
+      endpoint_(endpoint),
       trace_id_(std::move(trace_id)),
       arrived_(arrived),
       writer_(std::move(writer)) {}
 
-void ServedRequest::Start(const CompletionRequest& request, PreparedRequest prepared) {
-  if (client_gone_) return;
-  const bool chat = request.kind == ApiKind::kChat;
-  endpoint_ = chat ? Endpoint::kChatCompletions : Endpoint::kCompletions;
+void ServedRequest::Start(Parsed<ServableRequest> request) {
+  if (over_) return;
+  if (!request.ok()) return Fail(request.error());
+  const PreparedRequest& prepared = request.value().prepared;
+  const bool chat = request.value().kind == ApiKind::kChat;
   std::vector<uint32_t> lengths;
   for (const auto& prompt : prepared.prompts)
     lengths.push_back(static_cast<uint32_t>(prompt.size()));
-  AnswerIdentity identity{.kind = request.kind,
-                          .id = absl::StrFormat("%s-%016x%016x", chat ? "chatcmpl" : "cmpl",
-                                                context_.random_bits(), context_.random_bits()),
+  AnswerIdentity identity{.kind = request.value().kind,
+                          .id = absl::StrCat(chat ? "chatcmpl-" : "cmpl-",
+                                             absl::Hex(context_.random_bits(), absl::kZeroPad16),
+                                             absl::Hex(context_.random_bits(), absl::kZeroPad16)),
                           .model = context_.model_name,
                           .created = absl::ToUnixSeconds(absl::Now())};
-  stream_ = std::make_unique<CompletionStream>(std::move(identity), AnswerOptions::From(request),
-                                               lengths, context_.text->tokenizer);
+  stream_ = std::make_unique<CompletionStream>(
+      std::move(identity), std::move(request.value().answer), lengths, context_.text->tokenizer);
+  Submit(std::move(request.value()));
+}
+
+void ServedRequest::Submit(ServableRequest request) {
+  PreparedRequest& prepared = request.prepared;
   const Instant deadline = arrived_ + context_.request_timeout;
   ended_.assign(prepared.prompts.size(), false);
   for (size_t i = 0; i < prepared.prompts.size(); ++i) {
@@ -103,32 +94,42 @@ void ServedRequest::Start(const CompletionRequest& request, PreparedRequest prep
                       .deadline = deadline};
     if (!request.seed.has_value()) event.sampling.seed = context_.random_bits();
     requests_.push_back(event.request);
-    if (!context_.core->Submit(std::move(event),
-                               std::make_shared<ChoiceListener>(shared_from_this(), i))) {
+    if (!context_.core->Submit(std::move(event), std::make_shared<StreamDelivery::Route>(
+                                                     shared_from_this(), i, writer_))) {
       for (size_t j = i; j < ended_.size(); ++j) ended_[j] = true;
       CancelOthers(i);
-      return Fail({503, "the router is overloaded", "", std::chrono::seconds(1)}, endpoint_);
+      return Fail({503, "the router is overloaded", "", std::chrono::seconds(1)});
     }
   }
+  writer_->Post([core = context_.core] { core->HandleSubmitted(); });
 }
 
-void ServedRequest::Fail(const ApiError& error, Endpoint endpoint) {
+void ServedRequest::Fail(const ApiError& error) {
   if (std::exchange(over_, true)) return;
-  endpoint_ = endpoint;
-  if (!client_gone_) writer_->Respond(ErrorResponse(error));
+  writer_->Respond(ErrorResponse(error));
   CountAnswer(context_.metrics, endpoint_, error.status);
   Log(Level::kInfo, "request refused",
       {{"request", trace_id_}, {"status", error.status}, {"reason", error.message}});
 }
 
-void ServedRequest::OnClientGone() {
-  client_gone_ = true;
-  if (over_ || stream_ == nullptr) return;
+void ServedRequest::OnClientGone(ClientLoss why) {
+  if (over_) {  // the answer was complete, but not all of it had left
+    return Log(Level::kInfo, "answer not delivered",
+               {{"request", trace_id_}, {"reason", LossText(why)}});
+  }
+  client_loss_ = why;
+  if (stream_ == nullptr) {
+    over_ = true;
+    context_.metrics->cancelled.Add();
+    return Log(Level::kInfo, "request cancelled before it was submitted",
+               {{"request", trace_id_}, {"status", 499}, {"reason", LossText(why)}});
+  }
+  if (stream_->done()) return EndCancelled();
   CancelOthers(ended_.size());
 }
 
 void ServedRequest::OnTokens(size_t choice, const EmitTokens& tokens) {
-  if (over_ || client_gone_) return;
+  if (over_ || client_loss_.has_value()) return;
   const Instant now = SystemClock().Now();
   if (!last_tokens_at_.has_value()) {
     context_.metrics->ttft.Observe(ToSeconds(now - arrived_));
@@ -137,7 +138,7 @@ void ServedRequest::OnTokens(size_t choice, const EmitTokens& tokens) {
   }
   last_tokens_at_ = now;
   CompletionStream::Output output = stream_->OnTokens(choice, tokens.tokens, tokens.logprobs);
-  if (!output.bytes.empty()) Write(std::move(output.bytes));
+  if (!output.bytes.empty()) Write(output.bytes);
   if (output.stop_matched) context_.core->StopMatched(requests_[choice]);
 }
 
@@ -147,44 +148,52 @@ void ServedRequest::OnEnd(size_t choice, const EndStream& end) {
   const bool cancelled = end.error.has_value() && end.error->kind == StreamErrorKind::kCancelled;
   CompletionStream::Output output = stream_->OnEnd(choice, end);
   if (!stream_->done()) {
-    if (!client_gone_ && !output.bytes.empty()) Write(std::move(output.bytes));
+    if (!client_loss_.has_value() && !output.bytes.empty()) Write(output.bytes);
     return;
   }
-  over_ = true;
   CancelOthers(choice);
-  if (client_gone_ || cancelled) {
-    context_.metrics->cancelled.Add();
-    return LogEnd(499, "cancelled");
-  }
+  if (client_loss_.has_value() || cancelled) return EndCancelled();
+  Answer(output.bytes);
+}
+
+// All choices have ended: the answer, or what is left of it.
+void ServedRequest::Answer(absl::string_view last_bytes) {
   int status = 200;
   if (stream_->error().has_value() && !stream_->started()) {
     status = stream_->error()->status;
     writer_->Respond(ErrorResponse(*stream_->error()));
   } else if (stream_->streamed()) {
-    Write(std::move(output.bytes));
+    if (!Write(last_bytes)) return;
     writer_->EndStream();
     if (stream_->error().has_value()) {
       context_.metrics->errors[TypeOf(stream_->error()->status)].Add();
     }
   } else {
     HttpResponse response;
-    response.body = std::move(output.bytes);
-    writer_->Respond(std::move(response));
+    response.body = std::string(last_bytes);
+    writer_->Respond(response);
   }
+  over_ = true;
   CountAnswer(context_.metrics, endpoint_, status);
   context_.metrics->e2e.Observe(ToSeconds(SystemClock().Now() - arrived_));
   LogEnd(status, stream_->finish_reason());
 }
 
-void ServedRequest::Write(std::string bytes) {
-  if (!stream_->streamed()) return;
+void ServedRequest::EndCancelled() {
+  over_ = true;
+  context_.metrics->cancelled.Add();
+  LogEnd(499, "cancelled");
+}
+
+bool ServedRequest::Write(absl::string_view bytes) {
+  if (!stream_->streamed()) return true;
   if (!std::exchange(head_sent_, true)) {
     HttpResponse head;
     head.content_type = "text/event-stream; charset=utf-8";
     head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
-    writer_->StartStream(std::move(head));
+    writer_->StartStream(head);
   }
-  writer_->Write(std::move(bytes));
+  return writer_->Write(bytes);
 }
 
 void ServedRequest::CancelOthers(size_t choice) {
@@ -196,6 +205,9 @@ void ServedRequest::CancelOthers(size_t choice) {
 void ServedRequest::LogEnd(int status, absl::string_view finish) {
   const RequestTimings& t = stream_->timings();
   const Usage usage = stream_->usage();
+  std::string error;
+  if (stream_->error().has_value()) error = stream_->error()->message;
+  if (client_loss_.has_value()) error = LossText(*client_loss_);
   context_.metrics->queue_wait.Observe(ToSeconds(t.queued));
   context_.metrics->tokens[RouterTokens::kPrompt].Add(usage.prompt_tokens);
   context_.metrics->tokens[RouterTokens::kPromptCached].Add(usage.cached_tokens);
@@ -205,7 +217,7 @@ void ServedRequest::LogEnd(int status, absl::string_view finish) {
        {"id", stream_->identity().id},
        {"status", status},
        {"finish", std::string(finish)},
-       {"error", stream_->error().has_value() ? stream_->error()->message : std::string()},
+       {"error", error},
        {"prompt_tokens", usage.prompt_tokens},
        {"completion_tokens", usage.completion_tokens},
        {"cached_tokens", t.cached_tokens},

@@ -69,6 +69,8 @@ class RouterCore {
 
   // What the shell has to do now, in order.
   std::vector<RouterEffect> TakeEffects() { return std::exchange(effects_, {}); }
+  // The same; what memory `effects`, which is empty, has is used for the next ones.
+  void TakeEffects(std::vector<RouterEffect>* effects) { effects->swap(effects_); }
   // When to call Tick at the latest; kNever when nothing waits.
   Instant NextDeadline() const;
 

@@ -4,8 +4,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/strand.hpp>
-#include <optional>
+#include <deque>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -31,9 +30,8 @@ class BeastServer : public HttpServer {
       : options_(options),
         handler_(std::move(handler)),
         bodies_(std::max(options.max_total_body_bytes, options.max_body_bytes)),
-        io_(static_cast<int>(options.io_threads)),
-        work_(asio::make_work_guard(io_)),
-        acceptor_(asio::make_strand(io_)),
+        io_(options.io_threads),
+        acceptor_(io_[0].context),
         accept_timer_(acceptor_.get_executor()) {}
 
   ~BeastServer() override { Shutdown(Duration::zero()); }
@@ -54,7 +52,8 @@ class BeastServer : public HttpServer {
     }
     asio::post(acceptor_.get_executor(), [this] { Accept(); });
     for (uint32_t i = 0; i < options_.io_threads; ++i) {
-      threads_.emplace_back(absl::StrCat("http-", i), [this] { io_.run(); });
+      threads_.emplace_back(absl::StrCat("http-", i),
+                            [context = &io_[i].context] { context->run(); });
     }
     return absl::OkStatus();
   }
@@ -70,20 +69,28 @@ class BeastServer : public HttpServer {
     });
     ForEachConnection([](HttpConnection& c) { c.Drain(); });
     if (!WaitUntilEmpty(patience)) {
-      ForEachConnection([](HttpConnection& c) { c.Close(); });
+      ForEachConnection([](HttpConnection& c) { c.Close(ClientLoss::kLeft); });
       WaitUntilEmpty(std::chrono::seconds(1));
     }
-    // Without the guard the threads return once the last handler has run.
-    work_.reset();
+    // Without the guards the threads return once the last handler has run.
+    for (IoThread& thread : io_) thread.work.reset();
     threads_.clear();
   }
 
  private:
+  // What one thread runs. No other thread does, so that its connections need no lock.
+  struct IoThread {
+    asio::io_context context{1};
+    asio::executor_work_guard<IoExecutor> work{context.get_executor()};
+  };
+
+  // Connections are dealt to the threads in turn.
   void Accept() {
-    acceptor_.async_accept(asio::make_strand(io_), [this](error_code ec, StrandSocket socket) {
+    const size_t thread = next_thread_++ % io_.size();
+    acceptor_.async_accept(io_[thread].context, [this, thread](error_code ec, IoSocket socket) {
       if (!acceptor_.is_open()) return;
       if (!ec) {
-        Add(std::move(socket));
+        Add(std::move(socket), thread);
         return Accept();
       }
       accept_timer_.expires_after(kAcceptPause);
@@ -93,18 +100,19 @@ class BeastServer : public HttpServer {
     });
   }
 
-  void Add(StrandSocket socket) {
+  void Add(IoSocket socket, size_t thread) {
     error_code ignored;
     // Small events must leave at once, not after the peer's delayed acknowledgement.
     socket.set_option(Tcp::no_delay(true), ignored);
-    auto connection = std::make_shared<HttpConnection>(
-        std::move(socket), options_, handler_, &bodies_, [this](HttpConnection* c) { Remove(c); });
+    auto connection =
+        std::make_shared<HttpConnection>(std::move(socket), thread, options_, handler_, &bodies_,
+                                         [this](HttpConnection* c) { Remove(c); });
     {
       MutexLock lock(&mutex_);
       if (connections_.size() >= options_.max_connections) return;
       connections_.emplace(connection.get(), connection);
     }
-    asio::dispatch(connection->strand(), [connection] { connection->Start(); });
+    asio::post(connection->executor(), [connection] { connection->Start(); });
   }
 
   void Remove(HttpConnection* connection) {
@@ -118,7 +126,7 @@ class BeastServer : public HttpServer {
     MutexLock lock(&mutex_);
     for (const auto& [address, weak] : connections_) {
       if (auto connection = weak.lock()) {
-        asio::post(connection->strand(), [connection, work] { work(*connection); });
+        asio::post(connection->executor(), [connection, work] { work(*connection); });
       }
     }
   }
@@ -133,10 +141,10 @@ class BeastServer : public HttpServer {
   const HttpServerOptions options_;
   const HttpHandler handler_;
   BodyBudget bodies_;
-  asio::io_context io_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
-  asio::basic_socket_acceptor<Tcp, Strand> acceptor_;
-  asio::steady_timer accept_timer_;
+  std::deque<IoThread> io_;
+  size_t next_thread_ = 0;  // of the acceptor's thread
+  asio::basic_socket_acceptor<Tcp, IoExecutor> acceptor_;
+  IoTimer accept_timer_;
   uint16_t port_ = 0;
   bool shut_down_ = false;
 

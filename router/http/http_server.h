@@ -1,9 +1,9 @@
 // HttpServer speaks HTTP/1.1 on one port and hands complete requests to a handler, which answers
 // through a ResponseWriter: whole, or as a stream of pieces.
 //
-// Thread rule: each connection is a strand on the server's own I/O threads. Everything that a
-// handler or a callback is given runs on its connection's strand and must not block.
-// ResponseWriter::Post may be called from any thread, its other methods on the strand only. Bounds:
+// Thread rule: each connection belongs to one of the server's own I/O threads. Everything that a
+// handler or a callback is given runs on that thread and must not block. ResponseWriter::Post may
+// be called from any thread, its other methods on the I/O thread only. Bounds:
 // header and body size, all bodies together, time to send them, idle time, unsent bytes of a stream
 // and the time they may take; a client beyond them loses its connection and nobody else waits for
 // it. Not for: TLS, HTTP/2, WebSocket.
@@ -17,7 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "common/base/clock.h"
 #include "router/http/body_budget.h"
 
@@ -38,28 +40,39 @@ struct HttpResponse {
   std::string body;
 };
 
-// One answer to one request. A writer that is dropped unanswered closes its connection.
+// Why an answer did not reach its client.
+enum class ClientLoss : uint8_t {
+  kLeft,     // it closed the connection, or the server did at its end
+  kTooSlow,  // more waited for it than may wait, or for longer
+};
+
+// One answer to one request. What is written leaves soon, and in one piece with what is written
+// together with it. A writer that is dropped unanswered closes its connection.
 class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;
 
-  // Runs `work` on the strand, even when the client has gone, unless the server has been shut down.
-  // From any thread; the server must still exist.
-  virtual void Post(std::function<void()> work) = 0;
+  // Runs `work` on the I/O thread, even when the client has gone, unless the server has been shut
+  // down. From any thread; the server must still exist.
+  virtual void Post(absl::AnyInvocable<void()> work) = 0;
 
-  // Called at most once, on the strand, when the client went away, or was too slow, before the
-  // answer was complete. What is written afterwards is dropped.
-  virtual void OnGone(std::function<void()> callback) = 0;
+  // Which of the server's threads that is, from 0.
+  virtual size_t io_thread() const = 0;
 
-  virtual void Respond(HttpResponse response) = 0;
+  // Called at most once, on the I/O thread, when the client went away, or was too slow, before the
+  // whole answer had left: perhaps after it was written. What is written afterwards is dropped.
+  virtual void OnGone(std::function<void(ClientLoss)> callback) = 0;
+
+  virtual void Respond(const HttpResponse& response) = 0;
 
   // The head of `response` (its body is ignored), then pieces, then the end.
-  virtual void StartStream(HttpResponse response) = 0;
-  virtual void Write(std::string bytes) = 0;
+  virtual void StartStream(const HttpResponse& response) = 0;
+  // False: the client is lost; OnGone's callback has been called or will be.
+  virtual bool Write(absl::string_view bytes) = 0;
   virtual void EndStream() = 0;
 };
 
-// Called on a connection's strand; may answer at once or later.
+// Called on a connection's I/O thread; may answer at once or later.
 using HttpHandler = std::function<void(HttpRequest, std::shared_ptr<ResponseWriter>)>;
 
 struct HttpServerOptions {
@@ -74,8 +87,10 @@ struct HttpServerOptions {
   Duration body_limit = std::chrono::seconds(60);   // from the header to the last byte of the body
   Duration write_limit = std::chrono::seconds(30);  // without one piece of output leaving
   size_t max_unsent_bytes = 256 << 10;              // of a stream
-  // The JSON body of an answer to a request that cannot be read.
-  std::function<std::string(int status, const std::string& reason)> refusal_body;
+  // The JSON body of the answer to a request that cannot be read, which no handler hears of. Called
+  // once for each.
+  std::function<std::string(int status, const std::string& reason, const std::string& request_id)>
+      refusal_body;
 };
 
 class HttpServer {

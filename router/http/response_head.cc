@@ -1,10 +1,9 @@
 #include "router/http/response_head.h"
 
 #include <algorithm>
-#include <random>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "router/random_bits.h"
 
 namespace tandem {
 
@@ -63,11 +62,9 @@ std::string ChooseRequestId(absl::string_view from_client) {
                       std::all_of(from_client.begin(), from_client.end(),
                                   [](char c) { return c > ' ' && c < 127; });
   if (usable) return std::string(from_client);
-  thread_local std::random_device device;
-  const auto random = [] { return (uint64_t{device()} << 32) | device(); };
-  const uint64_t high = (random() & ~uint64_t{0xF000}) | 0x4000;
-  const uint64_t low = (random() & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
-  return absl::StrFormat("%016x%016x", high, low);
+  const uint64_t high = (RandomBits() & ~uint64_t{0xF000}) | 0x4000;
+  const uint64_t low = (RandomBits() & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
+  return absl::StrCat(absl::Hex(high, absl::kZeroPad16), absl::Hex(low, absl::kZeroPad16));
 }
 
 }  // namespace tandem

@@ -60,8 +60,8 @@ void CompletionStream::StartChoice(size_t index, std::string* bytes) {
   choice.role_sent = true;
   if (writer_.identity().kind != ApiKind::kChat) return;
   const Usage now = usage();
-  absl::StrAppend(bytes, writer_.RoleChunk(static_cast<uint32_t>(index),
-                                           options_.continuous_usage ? &now : nullptr));
+  writer_.AppendRoleChunk(static_cast<uint32_t>(index), options_.continuous_usage ? &now : nullptr,
+                          bytes);
   started_ = true;
 }
 
@@ -76,13 +76,13 @@ void CompletionStream::Deliver(size_t index, TextPiece piece, std::string* bytes
     return;
   }
   const Usage now = usage();
-  absl::StrAppend(bytes, writer_.ContentChunk({.index = static_cast<uint32_t>(index),
-                                               .piece = &piece,
-                                               .text_offset = choice.characters,
-                                               .with_logprobs = options_.logprobs,
-                                               .with_token_ids = options_.return_token_ids},
-                                              options_.continuous_usage ? &now : nullptr));
-  choice.characters += CountCharacters(piece.text);
+  writer_.AppendContentChunk({.index = static_cast<uint32_t>(index),
+                              .piece = &piece,
+                              .text_offset = choice.characters,
+                              .with_logprobs = options_.logprobs,
+                              .with_token_ids = options_.return_token_ids},
+                             options_.continuous_usage ? &now : nullptr, bytes);
+  if (options_.logprobs) choice.characters += CountCharacters(piece.text);
   started_ = true;
 }
 
@@ -110,10 +110,8 @@ CompletionStream::Output CompletionStream::OnEnd(size_t index, const EndStream& 
   finished.finish_reason = finish_reason_ = stopped ? "stop" : "length";
   if (options_.stream) {
     const Usage now = usage();
-    absl::StrAppend(
-        &output.bytes,
-        writer_.ContentChunk({.index = static_cast<uint32_t>(index), .finished = &finished},
-                             options_.continuous_usage ? &now : nullptr));
+    writer_.AppendContentChunk({.index = static_cast<uint32_t>(index), .finished = &finished},
+                               options_.continuous_usage ? &now : nullptr, &output.bytes);
     started_ = true;
   }
   if (--choices_left_ == 0) Complete(&output.bytes);
@@ -125,7 +123,7 @@ void CompletionStream::Complete(std::string* bytes) {
   const RequestTimings* timings = options_.timings ? &timings_ : nullptr;
   if (options_.stream) {
     if (options_.include_usage || options_.timings) {
-      absl::StrAppend(bytes, writer_.UsageChunk(usage(), timings));
+      writer_.AppendUsageChunk(usage(), timings, bytes);
     }
     absl::StrAppend(bytes, kDoneEvent);
     return;

@@ -173,53 +173,56 @@ bool FlattenContent(FieldReader& in, Json& message) {
   return true;
 }
 
-Json ReadMessages(FieldReader& in) {
-  const Json* messages = in.Get("messages");
-  if (messages == nullptr) {
+// Moves the messages out of `body`, which `in` reads.
+Json TakeMessages(FieldReader& in, Json& body) {
+  if (in.Get("messages") == nullptr) {
     in.Fail("messages is missing", "messages");
     return {};
   }
+  Json* messages = &body["messages"];
   if (!messages->is_array() || messages->empty()) {
     in.Fail("messages must be a list of at least one message", "messages");
     return {};
   }
-  Json result = Json::array();
-  for (const Json& item : *messages) {
-    if (!item.is_object() || !item.value("role", Json()).is_string()) {
+  if (messages->size() > kMaxMessages) {
+    in.Fail(absl::StrCat("messages holds more than ", kMaxMessages, " messages"), "messages");
+    return {};
+  }
+  for (Json& message : *messages) {
+    if (!message.is_object() || !message.value("role", Json()).is_string()) {
       in.Fail("each message must be an object with a role", "messages");
       return {};
     }
-    Json message = item;
     if (!FlattenContent(in, message)) return {};
     for (auto it = message.begin(); it != message.end();) {
       it = it.value().is_null() ? message.erase(it) : std::next(it);
     }
-    result.push_back(std::move(message));
   }
-  return result;
+  return std::move(*messages);
 }
 
-void ReadChat(FieldReader& in, CompletionRequest& out) {
-  out.messages = ReadMessages(in);
-  out.add_generation_prompt = in.Bool("add_generation_prompt", true);
+void ReadChat(FieldReader& in, Json& body, CompletionRequest& out) {
+  ChatTemplateInput& chat = out.chat;
+  chat.messages = TakeMessages(in, body);
+  chat.add_generation_prompt = in.Bool("add_generation_prompt", true);
   if (const Json* choice = in.Get("tool_choice")) {
     in.RefuseUnless(*choice == Json("none") || *choice == Json("auto"), "tool_choice");
   }
   const Json* choice = in.Get("tool_choice");
-  const std::pair<const char*, Json*> lists[] = {{"tools", &out.tools},
-                                                 {"documents", &out.documents}};
+  const std::pair<const char*, Json*> lists[] = {{"tools", &chat.tools},
+                                                 {"documents", &chat.documents}};
   for (const auto& [name, target] : lists) {
     const Json* list = in.Get(name);
     if (list == nullptr) continue;
     if (!list->is_array()) return in.Fail(absl::StrCat(name, " must be a list"), name);
     if (!list->empty()) *target = *list;
   }
-  if (choice != nullptr && *choice == Json("none")) out.tools = Json();
+  if (choice != nullptr && *choice == Json("none")) chat.tools = Json();
   if (const Json* variables = in.Get("chat_template_kwargs")) {
     if (!variables->is_object()) {
       return in.Fail("chat_template_kwargs must be an object", "chat_template_kwargs");
     }
-    out.template_variables = *variables;
+    chat.variables = *variables;
   }
 }
 
@@ -234,7 +237,7 @@ Parsed<CompletionRequest> ParseCompletionRequest(ApiKind kind, absl::string_view
   out.kind = kind;
   out.model = in.String("model");
   if (kind == ApiKind::kChat) {
-    ReadChat(in, out);
+    ReadChat(in, json.value(), out);
   } else {
     ReadPrompts(in, out, vocab_size);
     out.add_special_tokens = in.Bool("add_special_tokens", true);
@@ -260,7 +263,7 @@ Parsed<TokenizeRequest> ParseTokenizeRequest(absl::string_view body) {
   FieldReader in(json.value());
   TokenizeRequest out;
   if (in.Get("messages") != nullptr) {
-    out.messages = ReadMessages(in);
+    out.messages = TakeMessages(in, json.value());
   } else if (auto prompt = in.String("prompt")) {
     out.prompt = *std::move(prompt);
   } else if (auto content = in.String("content")) {

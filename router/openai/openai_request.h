@@ -13,6 +13,7 @@
 
 #include "absl/strings/string_view.h"
 #include "common/protocol/router_messages.h"
+#include "common/text/chat_template.h"
 #include "nlohmann/json.hpp"
 #include "router/openai/api_error.h"
 
@@ -30,9 +31,7 @@ struct CompletionRequest {
   std::vector<PromptInput> prompts;  // completions: one choice for each
   bool add_special_tokens = true;    // completions: BOS, where the model wants it
 
-  nlohmann::ordered_json messages;  // chat: an array of objects, contents are strings
-  nlohmann::ordered_json tools, documents, template_variables;  // chat; null when absent
-  bool add_generation_prompt = true;
+  ChatTemplateInput chat;  // chat: messages are objects whose contents are strings; no time yet
 
   std::optional<uint32_t> max_tokens;
   std::optional<uint64_t> seed;
@@ -57,6 +56,7 @@ inline constexpr size_t kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopBytes = 256;
 inline constexpr size_t kMaxStopTokens = 128;
 inline constexpr size_t kMaxPrompts = 64;
+inline constexpr size_t kMaxMessages = 1024;  // a template visits each
 inline constexpr int kMaxLogprobs = 20;
 
 // `vocab_size` bounds token ids.

@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/text/detokenizer.h"
+#include "router/openai/json_text.h"
 
 namespace tandem {
 namespace {
@@ -14,13 +16,22 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string Event(const Json& json) { return absl::StrCat("data: ", Dump(json), "\n\n"); }
+void AppendUsage(const Usage& usage, std::string* out) {
+  absl::StrAppend(out, "\"usage\":{\"prompt_tokens\":", usage.prompt_tokens,
+                  ",\"total_tokens\":", usage.prompt_tokens + usage.completion_tokens,
+                  ",\"completion_tokens\":", usage.completion_tokens);
+  absl::StrAppend(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", usage.cached_tokens, "}}");
+}
 
-Json UsageJson(const Usage& usage) {
-  return {{"prompt_tokens", usage.prompt_tokens},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
-          {"completion_tokens", usage.completion_tokens},
-          {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
+// Ends the list of choices, the chunk and its event.
+void AppendChunkEnd(const Usage* usage, std::string* out) {
+  if (usage == nullptr) {
+    out->append("]}\n\n");
+    return;
+  }
+  out->append("],");
+  AppendUsage(*usage, out);
+  out->append("}\n\n");
 }
 
 // Milliseconds with microseconds behind the point.
@@ -46,10 +57,14 @@ Json TimingsJson(const RequestTimings& t) {
           {"kv", filled}};
 }
 
-Json StopReason(const FinishedChoice& finished) {
-  if (finished.stop_string.has_value()) return *finished.stop_string;
-  if (finished.stop_token.has_value()) return *finished.stop_token;
-  return nullptr;
+void AppendStopReason(const FinishedChoice* finished, std::string* out) {
+  if (finished != nullptr && finished->stop_string.has_value()) {
+    AppendJsonString(*finished->stop_string, out);
+  } else if (finished != nullptr && finished->stop_token.has_value()) {
+    absl::StrAppend(out, *finished->stop_token);
+  } else {
+    out->append("null");
+  }
 }
 
 // JSON has no infinities: a probability of zero is written as the lowest that clients expect.
@@ -103,77 +118,92 @@ ApiError ToApiError(const StreamError& error) {
   return ApiError{status, error.message, "", error.retry_after};
 }
 
-Json AnswerWriter::Envelope(bool chunk) const {
+AnswerWriter::AnswerWriter(AnswerIdentity identity, const Tokenizer& tokenizer)
+    : identity_(std::move(identity)),
+      tokenizer_(tokenizer),
+      chunk_start_(
+          absl::StrCat("data: ", Envelope(identity_.kind == ApiKind::kChat ? "chat.completion.chunk"
+                                                                           : "text_completion"))) {}
+
+// The answer's start, up to and with the bracket that opens its choices.
+std::string AnswerWriter::Envelope(const char* object) const {
+  std::string out = "{\"id\":";
+  AppendJsonString(identity_.id, &out);
+  absl::StrAppend(&out, ",\"object\":\"", object, "\",\"created\":", identity_.created,
+                  ",\"model\":");
+  AppendJsonString(identity_.model, &out);
+  out.append(",\"choices\":[");
+  return out;
+}
+
+void AnswerWriter::AppendRoleChunk(uint32_t index, const Usage* usage, std::string* out) const {
+  absl::StrAppend(out, chunk_start_, "{\"index\":", index,
+                  ",\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+                  "\"finish_reason\":null}");
+  AppendChunkEnd(usage, out);
+}
+
+void AnswerWriter::AppendContentChunk(const ChoiceContent& content, const Usage* usage,
+                                      std::string* out) const {
+  absl::StrAppend(out, chunk_start_, "{\"index\":", content.index);
   const bool chat = identity_.kind == ApiKind::kChat;
-  const char* object = !chat   ? "text_completion"
-                       : chunk ? "chat.completion.chunk"
-                               : "chat.completion";
-  return {{"id", identity_.id},
-          {"object", object},
-          {"created", identity_.created},
-          {"model", identity_.model},
-          {"choices", Json::array()}};
-}
-
-std::string AnswerWriter::RoleChunk(uint32_t index, const Usage* usage) const {
-  Json json = Envelope(true);
-  json["choices"].push_back({{"index", index},
-                             {"delta", {{"role", "assistant"}, {"content", ""}}},
-                             {"logprobs", nullptr},
-                             {"finish_reason", nullptr}});
-  if (usage != nullptr) json["usage"] = UsageJson(*usage);
-  return Event(json);
-}
-
-std::string AnswerWriter::ContentChunk(const ChoiceContent& content, const Usage* usage) const {
-  Json json = Envelope(true);
-  Json choice = {{"index", content.index}};
-  if (identity_.kind == ApiKind::kChat) {
-    choice["delta"] = Json::object();
-    if (content.piece != nullptr) choice["delta"]["content"] = content.piece->text;
-  } else {
-    choice["text"] = content.piece != nullptr ? content.piece->text : "";
+  out->append(chat ? ",\"delta\":{" : ",\"text\":");
+  if (content.piece != nullptr) {
+    if (chat) out->append("\"content\":");
+    AppendJsonString(content.piece->text, out);
+  } else if (!chat) {
+    out->append("\"\"");
   }
-  choice["logprobs"] =
-      content.piece != nullptr && content.with_logprobs ? Logprobs(content) : Json();
-  choice["finish_reason"] =
-      content.finished != nullptr ? Json(content.finished->finish_reason) : Json();
-  choice["stop_reason"] = content.finished != nullptr ? StopReason(*content.finished) : Json();
-  if (content.piece != nullptr && content.with_token_ids) {
-    choice["token_ids"] = content.piece->tokens;
-  }
-  json["choices"].push_back(std::move(choice));
-  if (usage != nullptr) json["usage"] = UsageJson(*usage);
-  return Event(json);
+  if (chat) out->push_back('}');
+  AppendChoiceEnd(content, out);
+  AppendChunkEnd(usage, out);
 }
 
-std::string AnswerWriter::UsageChunk(const Usage& usage, const RequestTimings* timings) const {
-  Json json = Envelope(true);
-  json["usage"] = UsageJson(usage);
-  if (timings != nullptr) json["timings"] = TimingsJson(*timings);
-  return Event(json);
+void AnswerWriter::AppendUsageChunk(const Usage& usage, const RequestTimings* timings,
+                                    std::string* out) const {
+  absl::StrAppend(out, chunk_start_, "],");
+  AppendUsage(usage, out);
+  if (timings != nullptr) absl::StrAppend(out, ",\"timings\":", Dump(TimingsJson(*timings)));
+  out->append("}\n\n");
 }
 
 std::string AnswerWriter::Body(const std::vector<ChoiceContent>& choices, const Usage& usage,
                                const RequestTimings* timings) const {
-  Json json = Envelope(false);
+  const bool chat = identity_.kind == ApiKind::kChat;
+  std::string out = Envelope(chat ? "chat.completion" : "text_completion");
   for (const ChoiceContent& content : choices) {
-    Json choice = {{"index", content.index}};
-    if (identity_.kind == ApiKind::kChat) {
-      choice["message"] = {{"role", "assistant"}, {"content", content.piece->text}};
-    } else {
-      choice["text"] = content.piece->text;
-    }
-    choice["logprobs"] = content.with_logprobs ? Logprobs(content) : Json();
-    choice["finish_reason"] = content.finished->finish_reason;
-    choice["stop_reason"] = StopReason(*content.finished);
-    if (content.with_token_ids) choice["token_ids"] = content.piece->tokens;
-    json["choices"].push_back(std::move(choice));
+    absl::StrAppend(&out, out.back() == '[' ? "" : ",", "{\"index\":", content.index);
+    out.append(chat ? ",\"message\":{\"role\":\"assistant\",\"content\":" : ",\"text\":");
+    AppendJsonString(content.piece->text, &out);
+    if (chat) out.push_back('}');
+    AppendChoiceEnd(content, &out);
   }
-  json["usage"] = UsageJson(usage);
-  json["system_fingerprint"] = nullptr;
-  if (timings != nullptr) json["timings"] = TimingsJson(*timings);
-  return Dump(json);
+  out.append("],");
+  AppendUsage(usage, &out);
+  out.append(",\"system_fingerprint\":null");
+  if (timings != nullptr) absl::StrAppend(&out, ",\"timings\":", Dump(TimingsJson(*timings)));
+  out.push_back('}');
+  return out;
+}
+
+// From the choice's logprobs to its closing brace.
+void AnswerWriter::AppendChoiceEnd(const ChoiceContent& content, std::string* out) const {
+  if (content.piece != nullptr && content.with_logprobs) {
+    absl::StrAppend(out, ",\"logprobs\":", Dump(Logprobs(content)));
+  } else {
+    out->append(",\"logprobs\":null");
+  }
+  if (content.finished == nullptr) {
+    out->append(",\"finish_reason\":null,\"stop_reason\":null");
+  } else {
+    absl::StrAppend(out, ",\"finish_reason\":\"", content.finished->finish_reason,
+                    "\",\"stop_reason\":");
+    AppendStopReason(content.finished, out);
+  }
+  if (content.piece != nullptr && content.with_token_ids) {
+    absl::StrAppend(out, ",\"token_ids\":[", absl::StrJoin(content.piece->tokens, ","), "]");
+  }
+  out->push_back('}');
 }
 
 Json AnswerWriter::Logprobs(const ChoiceContent& content) const {

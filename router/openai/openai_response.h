@@ -45,16 +45,17 @@ struct ChoiceContent {
   bool with_token_ids = false;
 };
 
+// Writes by appending: a chunk costs its bytes, not a tree of values. What is equal in every chunk
+// of the answer is put together once.
 class AnswerWriter {
  public:
   // The tokenizer names the tokens of logprobs; it must outlive this.
-  AnswerWriter(AnswerIdentity identity, const Tokenizer& tokenizer)
-      : identity_(std::move(identity)), tokenizer_(tokenizer) {}
+  AnswerWriter(AnswerIdentity identity, const Tokenizer& tokenizer);
 
   // Server-sent events, each complete with its blank line. `usage` may be null.
-  std::string RoleChunk(uint32_t index, const Usage* usage) const;
-  std::string ContentChunk(const ChoiceContent& content, const Usage* usage) const;
-  std::string UsageChunk(const Usage& usage, const RequestTimings* timings) const;
+  void AppendRoleChunk(uint32_t index, const Usage* usage, std::string* out) const;
+  void AppendContentChunk(const ChoiceContent& content, const Usage* usage, std::string* out) const;
+  void AppendUsageChunk(const Usage& usage, const RequestTimings* timings, std::string* out) const;
 
   std::string Body(const std::vector<ChoiceContent>& choices, const Usage& usage,
                    const RequestTimings* timings) const;
@@ -62,11 +63,13 @@ class AnswerWriter {
   const AnswerIdentity& identity() const { return identity_; }
 
  private:
-  nlohmann::ordered_json Envelope(bool chunk) const;
+  std::string Envelope(const char* object) const;
+  void AppendChoiceEnd(const ChoiceContent& content, std::string* out) const;
   nlohmann::ordered_json Logprobs(const ChoiceContent& content) const;
 
-  AnswerIdentity identity_;
+  const AnswerIdentity identity_;
   const Tokenizer& tokenizer_;
+  const std::string chunk_start_;  // "data: {...,"choices":["
 };
 
 std::string ErrorEvent(const ApiError& error);

@@ -6,7 +6,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 namespace tandem {
 namespace {
@@ -14,11 +13,10 @@ namespace {
 // Completions without max_tokens: the API's own default.
 constexpr uint32_t kDefaultCompletionTokens = 16;
 
-Parsed<std::vector<TokenId>> RenderChat(const TextModel& model, ChatTemplateInput input) {
+Parsed<std::vector<TokenId>> RenderChat(const TextModel& model, const ChatTemplateInput& input) {
   if (!model.chat_template.has_value()) {
     return BadRequest("the model has no chat template; use /v1/completions", "messages");
   }
-  input.now = absl::Now();
   absl::StatusOr<std::vector<Segment>> segments = model.chat_template->Render(input);
   if (!segments.ok()) {
     return BadRequest(
@@ -35,7 +33,7 @@ std::optional<ApiError> CheckShown(const TextModel& model, const ChatTemplateInp
   if ((input.*part).is_null()) return std::nullopt;
   ChatTemplateInput without = input;
   without.*part = nullptr;
-  Parsed<std::vector<TokenId>> tokens = RenderChat(model, std::move(without));
+  Parsed<std::vector<TokenId>> tokens = RenderChat(model, without);
   if (!tokens.ok() || tokens.value() != rendered) return std::nullopt;
   return BadRequest(absl::StrCat("the model's chat template has no place for ", name), name);
 }
@@ -54,17 +52,11 @@ Parsed<PreparedRequest> PrepareRequest(const CompletionRequest& request, const T
                                        uint32_t max_model_len) {
   PreparedRequest out;
   if (request.kind == ApiKind::kChat) {
-    ChatTemplateInput input;
-    input.messages = request.messages;
-    input.tools = request.tools;
-    input.documents = request.documents;
-    input.variables = request.template_variables;
-    input.add_generation_prompt = request.add_generation_prompt;
-    Parsed<std::vector<TokenId>> tokens = RenderChat(model, input);
+    Parsed<std::vector<TokenId>> tokens = RenderChat(model, request.chat);
     if (!tokens.ok()) return tokens.error();
     for (const auto& [part, name] : {std::pair(&ChatTemplateInput::tools, "tools"),
                                      std::pair(&ChatTemplateInput::documents, "documents")}) {
-      if (auto error = CheckShown(model, input, part, name, tokens.value())) return *error;
+      if (auto error = CheckShown(model, request.chat, part, name, tokens.value())) return *error;
     }
     out.prompts.push_back(std::move(tokens.value()));
   } else {
@@ -113,14 +105,16 @@ Parsed<PreparedRequest> PrepareRequest(const CompletionRequest& request, const T
   return out;
 }
 
-Parsed<std::vector<TokenId>> Tokenize(const TokenizeRequest& request, const TextModel& model) {
+Parsed<std::vector<TokenId>> Tokenize(TokenizeRequest request, const TextModel& model,
+                                      absl::Time now) {
   if (request.messages.is_null()) {
     return EncodeText(model, request.prompt, request.add_special_tokens);
   }
   ChatTemplateInput input;
-  input.messages = request.messages;
+  input.messages = std::move(request.messages);
   input.add_generation_prompt = request.add_generation_prompt;
-  return RenderChat(model, std::move(input));
+  input.now = now;
+  return RenderChat(model, input);
 }
 
 }  // namespace tandem

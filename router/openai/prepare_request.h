@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "common/text/chat_template.h"
 #include "common/text/tokenizer.h"
 #include "router/openai/openai_request.h"
@@ -28,6 +29,8 @@ struct PreparedRequest {
 Parsed<PreparedRequest> PrepareRequest(const CompletionRequest& request, const TextModel& model,
                                        uint32_t max_model_len);
 
-Parsed<std::vector<TokenId>> Tokenize(const TokenizeRequest& request, const TextModel& model);
+// `now` is what a template may tell.
+Parsed<std::vector<TokenId>> Tokenize(TokenizeRequest request, const TextModel& model,
+                                      absl::Time now);
 
 }  // namespace tandem

@@ -22,7 +22,7 @@ void CheckAccepted(const CompletionRequest& r) {
   for (const std::string& stop : r.stop)
     TANDEM_CHECK(!stop.empty() && stop.size() <= kMaxStopBytes);
   for (TokenId id : s.stop_token_ids) TANDEM_CHECK(id >= 0 && static_cast<size_t>(id) < kVocabSize);
-  TANDEM_CHECK(r.kind == ApiKind::kChat ? !r.messages.empty() : !r.prompts.empty());
+  TANDEM_CHECK(r.kind == ApiKind::kChat ? !r.chat.messages.empty() : !r.prompts.empty());
   for (const PromptInput& prompt : r.prompts) {
     const auto* tokens = std::get_if<std::vector<TokenId>>(&prompt);
     if (tokens == nullptr) continue;

@@ -25,7 +25,9 @@ class HttpServerTest : public ::testing::Test {
     HttpServerOptions options;
     options.max_body_bytes = 1000;
     options.max_total_body_bytes = 2000;
-    options.refusal_body = [](int, const std::string& reason) { return reason; };
+    options.refusal_body = [](int, const std::string& reason, const std::string&) {
+      return reason;
+    };
     server_ = *HttpServer::Start(
         options, [this](HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
           if (!kept_.has_value()) kept_ = std::move(request);

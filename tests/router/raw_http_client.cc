@@ -34,6 +34,8 @@ void RawHttpClient::Close() {
   fd_ = -1;
 }
 
+void RawHttpClient::CloseSending() { shutdown(fd_, SHUT_WR); }
+
 bool RawHttpClient::Send(absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -74,9 +76,13 @@ RawResponse RawHttpClient::Receive(bool head) {
   RawResponse response;
   std::string line;
   int status = 0;
-  if (!TakeLine(&line) || line.size() < 12 || !absl::SimpleAtoi(line.substr(9, 3), &status)) {
-    return response;
-  }
+  do {
+    while (status != 0 && TakeLine(&line) && !line.empty()) {
+    }
+    if (!TakeLine(&line) || line.size() < 12 || !absl::SimpleAtoi(line.substr(9, 3), &status)) {
+      return response;
+    }
+  } while (status < 200);
   while (TakeLine(&line) && !line.empty()) {
     const std::pair<std::string, std::string> field =
         absl::StrSplit(line, absl::MaxSplits(": ", 1));

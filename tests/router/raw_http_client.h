@@ -25,12 +25,15 @@ class RawHttpClient {
 
   // False when the peer has closed.
   bool Send(absl::string_view bytes);
+  // Interim answers (1xx) are passed over.
   RawResponse Receive(bool head = false);
   // Reads until `text` was seen; false when the connection ends first.
   bool ReceiveUntil(absl::string_view text);
   // Whether the peer ends the connection, after whatever it still sends.
   bool PeerCloses();
   void Close();
+  // Sends no more, but still listens.
+  void CloseSending();
 
   RawResponse Get(const std::string& path);
   RawResponse Post(const std::string& path, const std::string& body,

@@ -62,6 +62,13 @@ class RouterServiceTest : public ::testing::Test {
     FAIL() << name << " never became " << value;
   }
 
+  void WaitForRequests(absl::string_view endpoint, absl::string_view status_class, int value) {
+    WaitForGauge(
+        absl::StrCat("tandem_requests_total{endpoint=\"", endpoint,
+                     "\",model_name=\"tiny\",role=\"router\",status_class=\"", status_class, "\"}"),
+        value);
+  }
+
   RouterConfig config_;
   FakeWorkers* workers_ = nullptr;
   std::unique_ptr<RouterService> service_;
@@ -300,6 +307,57 @@ TEST_F(RouterServiceTest, ClientThatLeavesCancelsItsRequest) {
   EXPECT_TRUE(workers_->WaitForCancels(2));
 }
 
+TEST_F(RouterServiceTest, ClientThatClosesItsSendingSideIsAnswered) {
+  StartRouter();
+  for (const char* version : {"1.1", "1.0"}) {
+    for (const char* stream : {"false", "true"}) {
+      RawHttpClient client(port());
+      const std::string body =
+          absl::StrCat(R"({"prompt":"a","max_tokens":3,"stream":)", stream, "}");
+      client.Send(absl::StrCat("POST /v1/completions HTTP/", version,
+                               "\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+      client.CloseSending();
+      const RawResponse r = client.Receive();
+      EXPECT_EQ(r.status, 200);
+      EXPECT_THAT(r.body, HasSubstr(R"("finish_reason":"length")"));
+      EXPECT_TRUE(client.PeerCloses());
+    }
+  }
+}
+
+TEST_F(RouterServiceTest, ClientThatClosesItsSendingSideInTheMiddleKeepsItsStream) {
+  StartRouter(Script::kSilent);
+  RawHttpClient client(port());
+  const std::string body = R"({"prompt":"a","max_tokens":9,"stream":true})";
+  client.Send(absl::StrCat("POST /v1/completions HTTP/1.1\r\nContent-Length: ", body.size(),
+                           "\r\n\r\n", body));
+  ASSERT_TRUE(client.ReceiveUntil("data: "));
+  client.CloseSending();
+  ASSERT_TRUE(client.ReceiveUntil("3\r\n:\n\n\r\n"));  // asked whether it is still there
+  WaitForGauge("tandem_requests_running", 1);
+}
+
+TEST_F(RouterServiceTest, EveryEndOfARequestIsCounted) {
+  StartRouter(Script::kSilent);
+  const auto post = [](const std::string& body) {
+    return absl::StrCat("POST /v1/completions HTTP/1.1\r\nContent-Length: ", body.size(),
+                        "\r\n\r\n", body);
+  };
+  RawHttpClient unreadable(port());
+  unreadable.Send("nonsense\r\n\r\n");
+  EXPECT_EQ(unreadable.Receive().status, 400);
+  WaitForRequests("other", "4xx", 1);
+  RawHttpClient bad(port());
+  bad.Send(post("{}"));
+  EXPECT_EQ(bad.Receive().status, 400);
+  WaitForRequests("completions", "4xx", 1);
+  // Long enough that it has left, as a rule, before its prompt has become tokens.
+  RawHttpClient gone(port());
+  gone.Send(post(R"({"prompt":")" + std::string(90'000, 'a') + R"(","max_tokens":9})"));
+  gone.Close();
+  WaitForGauge("tandem_requests_cancelled_total", 1);
+}
+
 TEST_F(RouterServiceTest, SlowReaderIsCutOffAndOthersAreServed) {
   StartRouter();
   RawHttpClient slow(port());
@@ -309,6 +367,8 @@ TEST_F(RouterServiceTest, SlowReaderIsCutOffAndOthersAreServed) {
   RawHttpClient other(port());
   EXPECT_EQ(other.Post("/v1/completions", R"({"prompt":"a","max_tokens":1})").status, 200);
   EXPECT_EQ(slow.Receive().status, 0);  // cut off in the middle
+  WaitForGauge("tandem_requests_cancelled_total", 1);
+  WaitForRequests("completions", "2xx", 1);  // the other
 }
 
 TEST_F(RouterServiceTest, FullWorkersGive429WithRetryAfter) {

@@ -98,18 +98,18 @@ TEST(OpenaiRequestTest, ChatMessagesBecomePlainStrings) {
     "logprobs":true,"top_logprobs":2,"chat_template_kwargs":{"enable_thinking":false}})");
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
   const CompletionRequest& r = parsed.value();
-  EXPECT_EQ(r.messages.dump(),
+  EXPECT_EQ(r.chat.messages.dump(),
             R"([{"role":"system","content":"a\nb"},{"role":"assistant","content":""}])");
   EXPECT_EQ(r.max_tokens, 5u);
   EXPECT_EQ(r.sampling.top_logprobs, 2);
-  EXPECT_EQ(r.template_variables["enable_thinking"], false);
+  EXPECT_EQ(r.chat.variables["enable_thinking"], false);
 }
 
 TEST(OpenaiRequestTest, ToolsReachTheTemplateUnlessTurnedOff) {
-  EXPECT_EQ(Chat(ChatWith(R"("tools":[{"type":"function"}])")).value().tools.size(), 1u);
+  EXPECT_EQ(Chat(ChatWith(R"("tools":[{"type":"function"}])")).value().chat.tools.size(), 1u);
   EXPECT_TRUE(Chat(ChatWith(R"("tools":[{"type":"function"}],"tool_choice":"none")"))
                   .value()
-                  .tools.is_null());
+                  .chat.tools.is_null());
 }
 
 struct BadCase {
@@ -222,6 +222,20 @@ TEST(OpenaiRequestTest, BadChatsNameTheField) {
     EXPECT_EQ(parsed.error().param, c.param) << c.body;
     EXPECT_THAT(parsed.error().message, HasSubstr(c.message));
   }
+}
+
+TEST(OpenaiRequestTest, TooManyMessagesAreRefusedByName) {
+  const auto chat_of = [](size_t messages) {
+    std::string body = R"({"messages":[{"role":"user","content":""})";
+    for (size_t i = 1; i < messages; ++i) body += R"(,{"role":"user"})";
+    return body + "]}";
+  };
+  EXPECT_EQ(Chat(chat_of(kMaxMessages)).value().chat.messages.size(), kMaxMessages);
+  auto parsed = Chat(chat_of(kMaxMessages + 1));
+  ASSERT_FALSE(parsed.ok());
+  EXPECT_EQ(parsed.error().status, 400);
+  EXPECT_EQ(parsed.error().param, "messages");
+  EXPECT_THAT(parsed.error().message, HasSubstr("more than 1024 messages"));
 }
 
 TEST(OpenaiRequestTest, ObjectsWithTooManyMembersAreRefused) {

@@ -1,0 +1,124 @@
+"""What the router costs: latency that it adds, requests and events per second, processor time and memory."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "router"))
+
+import rates  # noqa: E402
+import report  # noqa: E402
+
+PACE_US = 20_000
+STREAM_TOKENS = 128
+PEERS = ("sglang-router", "vllm-router")
+
+
+def install(context):
+    """The peers' virtual environment, made on first use."""
+    folder = os.path.join(context.cache, "router-peers")
+    if not os.path.exists(os.path.join(folder, "ready")):
+        context.say("installing the other routers")
+        pins = os.path.join(os.path.dirname(rates.__file__), "peers.txt")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([os.path.join(folder, "bin", "pip"), "install", "--quiet", "-r", pins], check=True)
+        open(os.path.join(folder, "ready"), "w").close()
+    return folder
+
+
+def added(routed, direct, kind, share):
+    return (routed[f"{kind}_{share}_us"] - direct[f"{kind}_{share}_us"]) / 1e3
+
+
+def measure(context, start, direct, seconds):
+    """One round of one router: figure -> value. `direct(setup, tokens, stream)` is the same without it."""
+    figures = {}
+    with start(0) as setup:
+        figures["rss idle"] = setup.resident_mb()
+        whole = setup.load(1, seconds, 1, stream=False)
+        stream = setup.load(1, seconds, 8, stream=True)
+        for kind, routed, without in (("whole", whole, direct(setup, 1, False)), ("first", stream, direct(setup, 8, True))):
+            for share in ("p50", "p99"):
+                figures[f"added {kind} {share}"] = added(routed, without, kind, share)
+        rate = setup.load(64, seconds, 1, stream=False)
+        figures["requests"] = rate["requests_per_second"]
+        figures["cpu per request"] = rate["router_cpu_s"] * 1e6 / rate["requests"]
+        for streams in (64, 512, 1024):
+            result = setup.load(streams, seconds, STREAM_TOKENS, stream=True)
+            figures[f"events {streams}"] = result["events_per_second"]
+            figures[f"events per cpu {streams}"] = result["events"] / result["router_cpu_s"]
+        figures["rss after"] = setup.resident_mb()
+    with start(PACE_US) as setup:
+        for streams in (64, 512):
+            result = setup.load(streams, seconds + 1, 4 * STREAM_TOKENS, stream=True)
+            figures[f"paced {streams}"] = result["events_per_second"]
+            figures[f"paced per cpu {streams}"] = result["events"] / result["router_cpu_s"]
+    return figures
+
+
+def run(context):
+    programs = os.path.join(context.build, "tests", "bench", "router")
+    seconds = 1.0 if context.quick else 2.0
+    environment = install(context) if context.peers else None
+
+    def direct_http(setup, tokens, stream):
+        with rates.peer("direct", programs, environment) as backend:
+            return backend.load(1, seconds, tokens, stream)
+
+    def direct_session(setup, tokens, stream):
+        return rates.direct_session(programs, setup.backend_port, seconds, tokens)
+
+    contenders = {"ours": (lambda pace: rates.ours(programs, context.bin, context.model, pace), direct_session)}
+    for name in PEERS if context.peers else ():
+        contenders[name] = (lambda pace, name=name: rates.peer(name, programs, environment, pace), direct_http)
+    samples = {name: {} for name in contenders}
+    for turn in range(1 if context.quick else 3):
+        for name, (start, direct) in contenders.items():
+            context.say(f"{name}, round {turn + 1}")
+            for figure, value in measure(context, start, direct, seconds).items():
+                samples[name].setdefault(figure, []).append(value)
+    return [table(samples)]
+
+
+def table(samples):
+    ours = samples["ours"]
+
+    def row(label, unit, figure, higher=True, limits=None, factors=None):
+        peers = {name: figures[figure] for name, figures in samples.items() if name != "ours"}
+        goals = []
+        if limits:
+            goals = [report.Goal(name, "fixed", limit) for name, limit in zip(("must", "stretch"), limits)]
+        if factors:
+            medians = [report.median(values) for values in peers.values()]
+            for name, factor in zip(("must", "stretch"), factors):
+                target = factor * max(medians) if medians else None
+                goals.append(report.Goal(name, f"{factor}x the better peer", target))
+        return report.Row(label, unit, ours[figure], higher_is_better=higher, peers=peers, goals=goals)
+
+    rows = []
+    for kind, label in (("whole", "whole answer"), ("first", "first event")):
+        rows.append(row(f"added latency of a {label}, 1 at a time, p50", "ms", f"added {kind} p50", False, (0.3, 0.15)))
+        rows.append(row(f"added latency of a {label}, 1 at a time, p99", "ms", f"added {kind} p99", False, (1.0, 0.4)))
+    rows.append(row("requests of one token, 64 connections", "1/s", "requests", factors=(2, 4)))
+    rows.append(row("router's processor time a request, 64 connections", "us", "cpu per request", False))
+    for streams in (64, 512, 1024):
+        rows.append(row(f"events, {streams} streams, no pace", "1/s", f"events {streams}",
+                        factors=None if streams == 1024 else (2, 4)))
+    for streams in (64, 512, 1024):
+        rows.append(row(f"events per router CPU-second, {streams} streams, no pace", "1/s", f"events per cpu {streams}",
+                        factors=None if streams == 1024 else (2, 4)))
+    for streams in (64, 512):
+        rows.append(row(f"events, {streams} streams, 20 ms pace", "1/s", f"paced {streams}"))
+        rows.append(row(f"events per router CPU-second, {streams} streams, 20 ms pace", "1/s", f"paced per cpu {streams}",
+                        factors=(2, 4)))
+    rows.append(row("resident memory, idle", "MB", "rss idle", False, (60, 30)))
+    rows.append(row("resident memory, after all of this without a pace", "MB", "rss after", False, (100, 60)))
+    notes = [
+        "Ours: the production router before production workers (cores, sessions, threads, transfer) whose model takes no time.",
+        "Peers: in their disaggregated modes before a fast backend that sends the same events; it is less work than a worker.",
+        "Added latency of ours: over a request on a session straight to the worker (session_probe), which has no HTTP. "
+        "Of a peer: over the same request straight to the backend. Difference of medians, and of 99th percentiles.",
+        "Client, router and backends share this machine's cores; without a pace all of them together are what limits the "
+        "rates, and every part gathers what waits. With a pace each event is a write of its own.",
+        "Goals for events without a pace follow from the peer's own rate here, whatever the cores could carry.",
+    ]
+    return report.Table("router", "what the router costs", rows, notes)
