@@ -4,6 +4,9 @@
 
 #include <array>
 #include <cstring>
+#include <vector>
+
+#include "common/base/crc32c_paths.h"
 
 namespace tandem {
 namespace {
@@ -85,6 +88,17 @@ __attribute__((target("sse4.2"))) uint32_t ExtendThreefold(uint32_t crc, const u
   return crc;
 }
 
+std::vector<Crc32cPath> FindSupported() {
+  std::vector<Crc32cPath> paths;
+  if (HasAvx512Clmul()) paths.push_back({"Avx512Clmul", ExtendWithAvx512});
+  if (HasAvx2Clmul()) paths.push_back({"Avx2Clmul", ExtendWithAvx2});
+  if (__builtin_cpu_supports("sse4.2")) paths.push_back({"Sse42", ExtendWithSse42});
+  paths.push_back({"Table", ExtendWithTable});
+  return paths;
+}
+
+}  // namespace
+
 __attribute__((target("sse4.2"))) uint32_t ExtendWithSse42(uint32_t crc, const uint8_t* data,
                                                            size_t size) {
   crc = ExtendThreefold<1024>(crc, data, size);
@@ -96,13 +110,14 @@ __attribute__((target("sse4.2"))) uint32_t ExtendWithSse42(uint32_t crc, const u
   return crc;
 }
 
-}  // namespace
+absl::Span<const Crc32cPath> SupportedCrc32cPaths() {
+  static const auto& paths = *new std::vector<Crc32cPath>(FindSupported());
+  return paths;
+}
 
 uint32_t Crc32c(absl::Span<const std::byte> bytes, uint32_t before) {
-  static const bool has_sse42 = __builtin_cpu_supports("sse4.2");
-  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-  const auto extend = has_sse42 ? ExtendWithSse42 : ExtendWithTable;
-  return ~extend(~before, data, bytes.size());
+  static const auto extend = SupportedCrc32cPaths().front().extend;
+  return ~extend(~before, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
 }
 
 }  // namespace tandem

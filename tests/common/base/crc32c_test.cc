@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <string_view>
 #include <vector>
+
+#include "common/base/crc32c_paths.h"
 
 namespace tandem {
 namespace {
@@ -66,6 +69,67 @@ TEST(Crc32c, EverySingleBitFlipOfABlockIsSeen) {
     bytes[i] ^= std::byte{0x10};
   }
 }
+
+TEST(Crc32c, ContinuesFromWhatCameBeforeAtEverySplit) {
+  const std::vector<std::byte> bytes = Pattern(2200);
+  const auto all = absl::MakeConstSpan(bytes);
+  const uint32_t whole = Reference(all);
+  for (size_t split = 0; split <= bytes.size(); ++split) {
+    ASSERT_EQ(Crc32c(all.subspan(split), Crc32c(all.first(split))), whole) << "split " << split;
+  }
+}
+
+// Every path that this machine can run, against the table.
+class Crc32cPaths : public testing::TestWithParam<Crc32cPath> {
+ protected:
+  static uint32_t WithTable(uint32_t crc, const uint8_t* data, size_t size) {
+    return SupportedCrc32cPaths().back().extend(crc, data, size);
+  }
+  void ExpectLikeTable(uint32_t crc, size_t offset, size_t size) {
+    const uint8_t* data = reinterpret_cast<const uint8_t*>(bytes_.data()) + offset;
+    ASSERT_EQ(GetParam().extend(crc, data, size), WithTable(crc, data, size))
+        << "offset " << offset << " size " << size << " state " << crc;
+  }
+  const std::vector<std::byte> bytes_ = Pattern(98304 + 1024);
+};
+
+TEST_P(Crc32cPaths, EverySmallSizeEqualsTheTable) {
+  for (size_t size = 0; size <= 1024 + 64; ++size) ExpectLikeTable(~0u, 0, size);
+}
+
+TEST_P(Crc32cPaths, EveryAlignmentEqualsTheTable) {
+  for (size_t offset = 0; offset < 64; ++offset) {
+    for (const size_t size : {63u, 255u, 256u, 511u, 512u, 513u, 1024u, 1600u}) {
+      ExpectLikeTable(~0u, offset, size);
+    }
+  }
+}
+
+TEST_P(Crc32cPaths, EveryBitOfTheStateBeforeCounts) {
+  for (const size_t size : {1u, 64u, 256u, 512u, 777u, 4096u}) {
+    for (int bit = 0; bit < 32; ++bit) ExpectLikeTable(uint32_t{1} << bit, 3, size);
+  }
+}
+
+TEST_P(Crc32cPaths, EveryByteOfAStrideCounts) {
+  std::vector<uint8_t> bytes(2048);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = 0x81;
+    ASSERT_EQ(GetParam().extend(0, bytes.data(), bytes.size()),
+              WithTable(0, bytes.data(), bytes.size()))
+        << "byte " << i;
+    bytes[i] = 0;
+  }
+}
+
+TEST_P(Crc32cPaths, BlocksEqualTheTable) {
+  for (const size_t block : {12288u, 98304u}) {
+    for (size_t size = block - 2; size <= block + 2; ++size) ExpectLikeTable(~0u, 1, size);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Supported, Crc32cPaths, testing::ValuesIn(SupportedCrc32cPaths()),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace tandem
