@@ -16,9 +16,9 @@ class Ours:
 
     def __init__(self, name, prefill, decode, threads, environment=None, **flags):
         self.name = name
-        shared = ["--threads", str(threads), "--kv-blocks", str(KV_BLOCKS // (prefill + decode))]
+        shared = ["--kv-blocks", str(KV_BLOCKS // (prefill + decode))]
         self.cluster = cluster.Cluster(
-            prefill, decode, environment=environment,
+            prefill, decode, environment=environment, threads=threads,
             arguments={role: shared + flags.get(role, []) for role in ("prefill", "decode")} | {"router": flags.get("router", [])})
 
     def __enter__(self):
