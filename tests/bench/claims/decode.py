@@ -11,7 +11,7 @@ OUTPUT = 128
 LAYER_GOP, HEAD_GOP = 0.2123, 0.0566  # per token of the default model, without attention
 KV_BYTES_PER_TOKEN = 23040
 GRID = [(1, 128), (1, 1024), (1, 4096), (8, 128), (8, 1024), (8, 4096), (32, 128), (32, 1024), (32, 4096)]
-QUICK_GRID = [(1, 128), (1, 1024), (1, 4096), (8, 128), (8, 1024), (32, 128)]
+QUICK_GRID = [(1, 128), (1, 1024), (8, 128), (32, 128)]
 PEER_TOKENS = 8 * 1024  # more prompt than this takes peers minutes to prefill
 PEER_SLOTS = 8
 
