@@ -113,15 +113,17 @@ bool WorkerShell::Run() {
 }
 
 void WorkerShell::CarryOut(WorkerEffects effects) {
+  // Before the steps: where the threads share a processor, the runner keeps it once it is woken,
+  // and the peer would wait for its grant or acknowledgement.
+  for (TransferCommand& command : effects.transfers) {
+    // All of it follows from admitted work, so its number is bounded and none of it may be refused.
+    transfer_->SubmitReserved(std::move(command));
+  }
   for (StepPlan& plan : effects.steps) {
     observer_.on_submitted(plan);
     runner_->Submit(std::move(plan));
   }
   for (const StepDrop& drop : effects.drops) runner_->Drop(drop);
-  for (TransferCommand& command : effects.transfers) {
-    // All of it follows from admitted work, so its number is bounded and none of it may be refused.
-    transfer_->SubmitReserved(std::move(command));
-  }
   // A session's messages of one turn leave in one batch.
   std::stable_sort(effects.sends.begin(), effects.sends.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });

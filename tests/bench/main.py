@@ -2,7 +2,6 @@
 import argparse
 import dataclasses
 import importlib
-import json
 import os
 import sys
 import time
@@ -14,8 +13,8 @@ sys.path[:0] = [FOLDER, os.path.join(os.path.dirname(FOLDER), "e2e")]
 import machine  # noqa: E402
 import report  # noqa: E402
 
-# In this order: what the others are read by comes first. soak runs only when it is named.
-CLAIMS = ["decode", "prefill", "cached", "eight", "stall", "push", "router", "goodput"]
+# In this order; a claim has to be named here to be found.
+CLAIMS = ["decode", "prefill", "cached", "eight", "stall", "router"]
 
 
 @dataclasses.dataclass
@@ -23,8 +22,6 @@ class Context:
     """What a claim is handed. claims/NAME.py has run(context) -> list of report.Table."""
     quick: bool
     peers: str | None  # folder of the peers' virtual environment; None: measure no peers
-    trace: str | None
-    minutes: float
     out: str  # folder of the results; a claim may write further files into it
     build: str  # build/release of this repository
     bin: str  # the three programs
@@ -43,13 +40,15 @@ class Context:
         print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
+def present():
+    return [c for c in CLAIMS if os.path.exists(os.path.join(FOLDER, "claims", c + ".py"))]
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--only", action="append", metavar="NAME")
-    parser.add_argument("--trace", metavar="FILE")
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--only", action="append", choices=present())
     parser.add_argument("--out", metavar="FOLDER")
     given = parser.parse_args()
     if given.quick and given.peers:
@@ -62,11 +61,10 @@ def main():
     root = os.path.dirname(os.path.dirname(FOLDER))
     out = given.out or os.path.join(root, "build", "bench", time.strftime("%Y%m%d-%H%M%S"))
     os.makedirs(out, exist_ok=True)
-    names = given.only or [c for c in CLAIMS if os.path.exists(os.path.join(FOLDER, "claims", c + ".py"))]
+    names = given.only or present()
     host = machine.Machine(os.environ["BENCH_BUILD"], quick=given.quick)
     context = Context(
-        quick=given.quick, peers=os.environ.get("BENCH_PEERS"), trace=given.trace and os.path.abspath(given.trace),
-        minutes=given.minutes, out=out, build=os.environ["BENCH_BUILD"], bin=os.environ["TANDEM_TEST_BIN"],
+        quick=given.quick, peers=os.environ.get("BENCH_PEERS"), out=out, build=os.environ["BENCH_BUILD"], bin=os.environ["TANDEM_TEST_BIN"],
         model=os.environ["TANDEM_TEST_MODEL"], cache=os.environ["BENCH_CACHE"], ucx=os.environ["BENCH_UCX"],
         machine=host)
     circumstances = host.circumstances(root)

@@ -87,7 +87,7 @@ std::vector<PlannedRequest> ReadPlan(const std::string& path) {
 
 Json ReadAnswer(const EventReader& reader) {
   Json answer = {{"status", reader.status()}, {"finish_reason", nullptr}};
-  Json times = Json::array();
+  Json times = Json::array(), counts = Json::array();
   bool whole = false;
   for (const TimedEvent& event : reader.events()) {
     if (event.data == "[DONE]") {
@@ -104,13 +104,18 @@ Json ReadAnswer(const EventReader& reader) {
     }
     const Json choices = json.value("choices", Json::array());
     if (choices.empty()) continue;
-    if (CarriesOutput(choices[0])) times.push_back(event.time);
+    if (CarriesOutput(choices[0])) {
+      times.push_back(event.time);
+      const Json ids = choices[0].value("token_ids", Json());
+      counts.push_back(ids.is_array() ? ids.size() : 1);
+    }
     if (const auto it = choices[0].find("finish_reason");
         it != choices[0].end() && !it->is_null()) {
       answer["finish_reason"] = *it;
     }
   }
   answer["events"] = std::move(times);
+  answer["counts"] = std::move(counts);
   answer["whole"] = whole;
   if (!reader.text().empty()) answer["text"] = reader.text().substr(0, 500);
   return answer;

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/bench/event_reader.h"
+
 namespace tandem::bench {
 
 struct PlannedRequest {
@@ -34,6 +36,6 @@ struct PlannedRequest {
 std::vector<PlannedRequest> ReadPlan(const std::string& path);
 
 // The result of a request as a line of JSON; see load_client.cc.
-nlohmann::json ReadAnswer(const class EventReader& reader);
+nlohmann::json ReadAnswer(const EventReader& reader);
 
 }  // namespace tandem::bench

@@ -94,11 +94,12 @@ class Process:
 class Cluster:
     """`arguments`: {"prefill": [...], "decode": [...], "router": [...]} of further flags. `reach(name, port)` says at
     which address the router finds a worker, `prefix` is {"prefill": [...], ...} of commands that run the programs, and
-    `hosts` {"prefill": address} of workers that are not on the loopback."""
+    `hosts` {"prefill": address} of workers that are not on the loopback; `threads`: compute threads of each worker."""
 
     def __init__(self, prefill=1, decode=1, arguments=None, environment=None, reach=None, prefix=None,
-                 hosts=None):
+                 hosts=None, threads=1):
         self.arguments = arguments or {}
+        self.threads = threads
         self.environment = environment
         self.hosts = hosts or {}
         self.reach = reach or (lambda name, port: "%s:%d" % (self.workers[name].host, port))
@@ -113,7 +114,7 @@ class Cluster:
 
     def new_worker(self, name, port):
         role = name.split("-")[0]
-        worker = Process(self.folder, name, ["--name", name, "--threads", "1"] + self.arguments.get(role, []),
+        worker = Process(self.folder, name, ["--name", name, "--threads", str(self.threads)] + self.arguments.get(role, []),
                          self.environment, port, self.prefix.get(role, ()))
         worker.host = self.hosts.get(role, worker.host)
         return worker

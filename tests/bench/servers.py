@@ -1,0 +1,103 @@
+"""The servers that are measured: clusters of ours, and peers. Each has `name`, `target` (address and port) and is a context
+manager. They may run side by side: none of them uses a core while it has no request."""
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+
+import cluster
+
+KV_BLOCKS = 9216  # 147,456 tokens: 32 streams of 4k and their outputs fit
+
+
+class Ours:
+    """One router, `prefill` prefill workers and `decode` decode workers with `threads` compute threads each."""
+
+    def __init__(self, name, prefill, decode, threads, environment=None, **flags):
+        self.name = name
+        shared = ["--kv-blocks", str(KV_BLOCKS // (prefill + decode))]
+        self.cluster = cluster.Cluster(
+            prefill, decode, environment=environment, threads=threads,
+            arguments={role: shared + flags.get(role, []) for role in ("prefill", "decode")} | {"router": flags.get("router", [])})
+
+    def __enter__(self):
+        self.cluster.__enter__()
+        self.target = f"127.0.0.1:{self.cluster.port}"
+        return self
+
+    def __exit__(self, *_):
+        self.cluster.__exit__()
+        shutil.rmtree(self.cluster.folder, ignore_errors=True)
+
+    def processes(self):
+        """{name: process id}."""
+        return {p.name: p.popen.pid for p in [self.cluster.router, *self.cluster.workers.values()]}
+
+
+def colocated(**more):
+    return Ours("ours, 1 worker for both, 2 threads", 0, 1, 2, **more)
+
+
+def disaggregated(**more):
+    return Ours("ours, 1 prefill + 1 decode, 1 thread each", 1, 1, 1, **more)
+
+
+class Llama:
+    """llama.cpp's server out of PyPI's xllamacpp, as peers/llama_server.py starts it."""
+
+    def __init__(self, context, name, model, **settings):
+        self.name = name
+        self._command = [os.path.join(context.peers, "bin", "python"),
+                         os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "llama_server.py"),
+                         json.dumps({"model": model, **settings})]
+        self._log = os.path.join(context.out, "llama.log")
+
+    def __enter__(self):
+        self._file = open(self._log, "ab")
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, stderr=self._file)
+        for line in self._process.stdout:  # other lines may be the library's own
+            if line.startswith(b"listening "):
+                self.target = line.split()[1].decode()
+                return self
+        raise RuntimeError(f"{self.name} did not start; see {self._log}")
+
+    def __exit__(self, *_):
+        self._process.stdin.close()  # which ends it
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._file.close()
+
+
+def q4_0(context):
+    """The default model requantized to llama.cpp's fastest form: a bar of speed, not of quality. Made once."""
+    path = os.path.join(context.cache, os.path.basename(context.model).replace(".gguf", "") + ".requantized-Q4_0.gguf")
+    if not os.path.exists(path):
+        context.say("requantizing the model to Q4_0")
+        folder = os.path.dirname(os.path.abspath(__file__))
+        subprocess.run([os.path.join(context.peers, "bin", "python"), os.path.join(folder, "peers", "requantize.py"),
+                        context.model, path + ".part"], check=True)
+        os.rename(path + ".part", path)
+    return path
+
+
+LLAMA = "llama.cpp, same file"
+LLAMA_FASTEST = "llama.cpp, Q4_0"
+
+
+def peers(context, **settings):
+    """The peers of most claims, not started; none without --peers."""
+    if not context.peers:
+        return []
+    return [Llama(context, LLAMA, context.model, **settings), Llama(context, LLAMA_FASTEST, q4_0(context), **settings)]
+
+
+@contextlib.contextmanager
+def running(*servers):
+    """All of them, started."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(s) for s in servers]
