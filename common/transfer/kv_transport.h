@@ -1,6 +1,6 @@
 // KvTransport moves control messages and segments of memory between two processes. It is the seam
-// under the transfer engine: ucx/ reaches other hosts, local/ other processes of this one, loopback/
-// joins engines inside one process, fault/ breaks another one on purpose.
+// under the transfer engine: ucx/ reaches other hosts, local/ other processes of this one,
+// loopback/ joins engines inside one process, fault/ breaks another one on purpose.
 //
 // Owned and called by the transfer thread alone; nothing blocks. All that happens is told from
 // inside Poll(). A transport knows no grant, block or checksum: headers are opaque to it. No peer

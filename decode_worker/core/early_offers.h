@@ -62,7 +62,7 @@ class EarlyOffers {
 
  private:
   Held TakeOldest() {
-    Held oldest = std::move(held_.front());
+    const Held oldest = held_.front();
     held_.pop_front();
     return oldest;
   }
