@@ -115,7 +115,7 @@ class Setup:
     def resident_mb(self):
         return resident_mb(self.router_pids)
 
-    def stop(self):
+    def stop(self, keep_logs=False):
         for process in reversed(self.processes):
             process.terminate()
         for process in self.processes:
@@ -124,13 +124,14 @@ class Setup:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep_logs:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        self.stop(keep_logs=kind is not None)
 
 
 def ours(programs, binaries, model, pace_us=0):
@@ -153,7 +154,7 @@ def ours(programs, binaries, model, pace_us=0):
         setup.router_pids = [router.pid]
         setup.await_answer()
     except BaseException:
-        setup.stop()
+        setup.stop(keep_logs=True)
         raise
     return setup
 
@@ -188,7 +189,7 @@ def peer(name, programs, environment, pace_us=0):
         setup.await_answer()
         setup.router_pids = _descendants(router.pid)
     except BaseException:
-        setup.stop()
+        setup.stop(keep_logs=True)
         raise
     return setup
 
