@@ -19,6 +19,9 @@ constexpr double kLargestSurprise = 4;
 
 // How much of a surprise is put down to the machine as a whole.
 constexpr double kPaceGain = 1.0 / 16;
+// What a step leaves of the pace's distance from 1, as a power.
+constexpr double kPaceKept = 1 - 1.0 / 64;
+constexpr double kLargestPace = 8;
 
 // Added to the diagonal, in proportion: terms that always came together share what they cost.
 constexpr double kRidge = 1e-3;
@@ -77,7 +80,10 @@ void StepCostModel::Observe(const StepWork& work, Duration computing) {
   if (work.rows == 0 || !(took > 0)) return;
   if (const double expected = ToMilliseconds(Predict(work)); fitted_ && expected > 0) {
     took = std::clamp(took, expected / kLargestSurprise, expected * kLargestSurprise);
-    pace_ *= std::pow(took / expected, kPaceGain);
+    // It leaks towards 1: the pace steers the fit and the fit the pace, and a small lasting error
+    // of one would grow in that circle without end.
+    pace_ = std::clamp(std::pow(pace_, kPaceKept) * std::pow(took / expected, kPaceGain),
+                       1 / kLargestPace, kLargestPace);
   }
   took /= pace_;
   // Relative errors are made small: a long chunk and a decode step count alike, and a step that was

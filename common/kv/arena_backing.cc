@@ -11,15 +11,15 @@ namespace {
 // Of one piece: a huge page, so that each is asked for once and a stop comes soon.
 constexpr uintptr_t kPieceBytes = uintptr_t{2} << 20;
 
-// False when the kernel cannot do it (before 5.14) or has no memory.
+// False when the kernel cannot do it (before 5.14).
 bool Back(uintptr_t begin, uintptr_t end) {
   return madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE) == 0;
 }
 
 }  // namespace
 
-ArenaBacking::ArenaBacking(KvArena* arena)
-    : arena_(*arena), thread_("kv pages", [this] { Run(); }) {}
+ArenaBacking::ArenaBacking(KvArena* arena, size_t max_bytes)
+    : arena_(*arena), max_bytes_(max_bytes), thread_("kv pages", [this] { Run(); }) {}
 
 ArenaBacking::~ArenaBacking() { stop_ = true; }
 
@@ -28,17 +28,23 @@ void ArenaBacking::Run() {
   const uintptr_t base = reinterpret_cast<uintptr_t>(arena_.Whole().data());
   const uintptr_t size = arena_.Whole().size();
   const uintptr_t layer_bytes = arena_.strides().layer;
+  size_t backed = 0;
+  const auto back_piece = [&](uintptr_t piece) {
+    backed += kPieceBytes;
+    return !stop_ && backed <= max_bytes_ &&
+           Back(base + piece, base + std::min(piece + kPieceBytes, size));
+  };
   // The first blocks of all layers, then the next ones: as they are taken.
   for (uintptr_t offset = 0; offset < layer_bytes; offset += kPieceBytes) {
     for (uint32_t layer = 0; layer < layers; ++layer) {
       const uintptr_t first = layer * layer_bytes + offset;
-      const uintptr_t piece = first / kPieceBytes * kPieceBytes;
-      if (stop_) return;
-      if (!Back(base + piece, base + std::min(piece + kPieceBytes, size))) return;
+      if (!back_piece(first / kPieceBytes * kPieceBytes)) return;
     }
   }
   // Layers do not end at pieces: what the last pieces of each left out.
-  if (!stop_) Back(base, base + size);
+  for (uint32_t layer = 1; layer <= layers; ++layer) {
+    if (!back_piece((layer * layer_bytes - 1) / kPieceBytes * kPieceBytes)) return;
+  }
 }
 
 }  // namespace tandem

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 
 #include "common/base/worker_thread.h"
 #include "common/kv/kv_arena.h"
@@ -17,7 +18,9 @@ namespace tandem {
 
 class ArenaBacking {
  public:
-  explicit ArenaBacking(KvArena* arena);
+  // Backs about `max_bytes` at most: memory that is not there would cost the process its life (the
+  // kernel's killer of processes), not an error.
+  ArenaBacking(KvArena* arena, size_t max_bytes);
   ~ArenaBacking();
   ArenaBacking(const ArenaBacking&) = delete;
   ArenaBacking& operator=(const ArenaBacking&) = delete;
@@ -29,6 +32,7 @@ class ArenaBacking {
   void Run();
 
   KvArena& arena_;
+  const size_t max_bytes_;
   std::atomic<bool> stop_{false};
   WorkerThread thread_;  // last: it uses all of the above
 };

@@ -50,10 +50,10 @@ class TransportSink {
   // hears "not ok". Must not call the transport.
   virtual std::optional<Placement> OnSegmentArriving(ConnId conn, absl::string_view header,
                                                      size_t length) = 0;
-  // The placed memory is no longer written. `ok` false: its content is undefined. After Close, here
-  // and below, the token alone says which segment it was.
+  // The placed memory is no longer written. `ok` false: its content is undefined. After Close or
+  // OnConnectionDown, here and below, the token alone says which segment it was.
   virtual void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok) = 0;
-  // The sent memory is no longer read.
+  // The sent memory is no longer read; or, not `ok`, what is still read is thrown away.
   virtual void OnSegmentSent(ConnId conn, SegmentToken token, bool ok) = 0;
   // The connection ended by itself or at the peer. Told once; not told after Close().
   virtual void OnConnectionDown(ConnId conn, absl::string_view reason) = 0;

@@ -14,7 +14,6 @@
 #include "common/rpc/listen_address.h"
 #include "common/telemetry/log.h"
 #include "common/transfer/auto/auto_transport.h"
-#include "common/transfer/ucx/ucx_transport.h"
 #include "common/weights/model_file.h"
 
 namespace tandem {
@@ -90,7 +89,9 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
       .max_batch_tokens = static_cast<int>(max_batch_tokens),
       .num_blocks = num_blocks};
   ASSIGN_OR_RETURN(setup->model, OpenModel(open));
-  setup->arena_backing = std::make_unique<ArenaBacking>(setup->model->arena.get());
+  ASSIGN_OR_RETURN(const MemoryAvailable available, ReadMemoryAvailable());
+  setup->arena_backing =
+      std::make_unique<ArenaBacking>(setup->model->arena.get(), available.bytes / 2);
   setup->executor = std::make_unique<TransformerExecutor>(setup->model->transformer.get(),
                                                           setup->model->team.get());
   setup->cache = std::make_unique<KvCache>(num_blocks);
@@ -135,8 +136,7 @@ absl::StatusOr<std::unique_ptr<KvTransport>> MakeTransport(const WorkerConfig& c
   }
   const UcxNetwork network =
       IsLoopback(config.listen_host) ? UcxNetwork::kLoopback : UcxNetwork::kAll;
-  if (config.transport == "ucx") return UcxTransport::Create(network);
-  return MakeAutoTransport(network);
+  return MakeAutoTransport(network, /*same_host=*/config.transport == "auto");
 }
 
 }  // namespace tandem

@@ -10,8 +10,10 @@
 
 namespace tandem {
 
-// UCX alone where the user's environment chooses its transports (UCX_TLS), or where the kernel
-// offers no LocalTransport. Any thread.
-absl::StatusOr<std::unique_ptr<KvTransport>> MakeAutoTransport(UcxNetwork network);
+// UCX alone without `same_host`, where the user's environment chooses UCX's transports (UCX_TLS),
+// or where the kernel offers no LocalTransport; such a worker and one that has both can pair. Any
+// thread.
+absl::StatusOr<std::unique_ptr<KvTransport>> MakeAutoTransport(UcxNetwork network,
+                                                               bool same_host = true);
 
 }  // namespace tandem

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -12,7 +13,7 @@
 namespace tandem {
 namespace {
 
-constexpr size_t kReadBytes = size_t{256} << 10;
+constexpr size_t kReadBytes = size_t{64} << 10;
 
 struct FrameHead {
   uint32_t length;  // of the bytes after the head
@@ -45,6 +46,7 @@ void FrameSocket::Send(uint8_t kind, absl::string_view bytes) {
   std::string frame(reinterpret_cast<const char*>(&length), sizeof(length));
   frame.push_back(static_cast<char>(kind));
   frame.append(bytes.data(), bytes.size());
+  unsent_bytes_ += frame.size();
   unsent_.push_back(std::move(frame));
 }
 
@@ -54,6 +56,7 @@ absl::Status FrameSocket::Flush() {
     const ssize_t sent = send(fd_, rest.data(), rest.size(), MSG_NOSIGNAL);
     if (sent < 0) return WouldBlock() ? absl::OkStatus() : Broken("sending");
     sent_of_first_ += sent;
+    unsent_bytes_ -= sent;
     if (sent_of_first_ < unsent_.front().size()) continue;
     unsent_.pop_front();
     sent_of_first_ = 0;
@@ -62,12 +65,11 @@ absl::Status FrameSocket::Flush() {
 }
 
 absl::Status FrameSocket::Receive(std::vector<Frame>* frames) {
-  const size_t before = received_.size();
-  received_.resize(before + kReadBytes);
-  const ssize_t got = recv(fd_, received_.data() + before, kReadBytes, 0);
-  received_.resize(before + (got > 0 ? got : 0));
+  std::array<char, kReadBytes> buffer;
+  const ssize_t got = recv(fd_, buffer.data(), buffer.size(), 0);
   if (got == 0) return absl::UnavailableError("closed by the peer");
   if (got < 0) return WouldBlock() ? absl::OkStatus() : Broken("receiving");
+  received_.append(buffer.data(), got);
   return TakeFrames(frames);
 }
 

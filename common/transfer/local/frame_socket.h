@@ -1,7 +1,7 @@
 // FrameSocket sends and receives whole frames over a connected stream socket that never blocks.
 //
 // A frame is a kind, chosen by the caller, and its bytes. Frames that the kernel does not take at
-// once wait here in order; who bounds them asks num_unsent(). Owned and called by one thread.
+// once wait here in order; who bounds them asks unsent_bytes(). Owned and called by one thread.
 #pragma once
 
 #include <cstddef>
@@ -30,13 +30,13 @@ class FrameSocket {
   FrameSocket& operator=(const FrameSocket&) = delete;
 
   int fd() const { return fd_; }
-  size_t num_unsent() const { return unsent_.size(); }
+  size_t unsent_bytes() const { return unsent_bytes_; }
 
   void Send(uint8_t kind, absl::string_view bytes);
   // Sends what waits, as far as the kernel takes it. UNAVAILABLE: the stream is broken.
   absl::Status Flush();
 
-  // Appends the frames that have arrived, at most about `kReadBytes` of them. UNAVAILABLE: the
+  // Appends the frames that have arrived, a bounded number of bytes of them. UNAVAILABLE: the
   // stream has ended; frames that came before its end are appended all the same.
   absl::Status Receive(std::vector<Frame>* frames);
 
@@ -47,6 +47,7 @@ class FrameSocket {
   const size_t max_frame_bytes_;
   std::deque<std::string> unsent_;
   size_t sent_of_first_ = 0;
+  size_t unsent_bytes_ = 0;
   std::string received_;  // not yet a whole frame
 };
 

@@ -1,5 +1,6 @@
 #include "common/transfer/local/local_transport.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -37,12 +38,14 @@ struct SegmentEnd {
 };
 
 constexpr size_t kMaxFrameBytes = std::max(kMaxPeerMessageBytes, kMaxSegmentHeaderBytes) + 64;
-// Frames of one connection that the kernel has not taken; a peer that stops reading ends there.
-constexpr size_t kMaxUnsent = 1024;
+// What the kernel has not taken of one connection's frames.
+constexpr size_t kMaxUnsentBytes = size_t{8} << 20;
 // Connections, greeted ones included.
 constexpr size_t kMaxConnections = 4096;
-// Copied for one connection in one Poll, so that commands and others are looked at in between.
+// Copied in one Poll, so that commands and messages are looked at in between.
 constexpr size_t kCopyBytes = size_t{1} << 20;
+// Taken in by one Poll; a connection that never greets is worth nothing more than its place.
+constexpr int kAcceptsPerPoll = 16;
 constexpr char kPrefix[] = "tandem-kv-";
 
 // The listener's epoll tag; connections are numbered from 1.
@@ -90,6 +93,13 @@ absl::StatusOr<pid_t> ReadablePeer(int fd) {
   return peer.pid;
 }
 
+// Whether the peer has closed: it does so before it takes its memory back, so what was read before
+// a look that finds it open was what it announced.
+bool HungUp(int fd) {
+  pollfd look{.fd = fd, .events = POLLRDHUP, .revents = 0};
+  return poll(&look, 1, 0) != 0;
+}
+
 template <class Head>
 bool ReadHead(absl::string_view bytes, Head* head) {
   if (bytes.size() < sizeof(Head)) return false;
@@ -112,12 +122,12 @@ absl::StatusOr<std::unique_ptr<LocalTransport>> LocalTransport::Create() {
   std::unique_ptr<LocalTransport> transport(new LocalTransport(epoll_fd, listen_fd, name));
   sockaddr_un address{};
   const socklen_t length = FillAddress(name, &address);
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = kListener}};
   if (listen_fd < 0 || bind(listen_fd, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-      listen(listen_fd, SOMAXCONN) != 0 ||
-      epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) != 0) {
+      listen(listen_fd, SOMAXCONN) != 0) {
     return Failed("listening");
   }
+  transport->Listen(true);
+  if (!transport->listens_) return Failed("epoll");
   return transport;
 }
 
@@ -151,10 +161,14 @@ absl::StatusOr<ConnId> LocalTransport::Connect(absl::string_view peer_address,
     close(fd);
     return peer.ok() ? absl::ResourceExhaustedError("too many connections") : peer.status();
   }
-  const ConnId id = Add(fd, *peer);
-  Conn& conn = *conns_.at(id);
+  const absl::StatusOr<ConnId> id = Add(fd, *peer);
+  if (!id.ok()) {
+    close(fd);
+    return id.status();
+  }
+  Conn& conn = *conns_.at(*id);
   conn.greeted = true;
-  Send(id, conn, kGreeting, greeting);
+  Send(*id, conn, kGreeting, greeting);
   return id;
 }
 
@@ -163,22 +177,30 @@ absl::Status LocalTransport::Accept(ConnId conn, absl::string_view) {
 }
 
 void LocalTransport::AcceptNew() {
-  for (;;) {
+  for (int i = 0; i < kAcceptsPerPoll; ++i) {
     const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) return;
-    const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
-    if (peer.ok() && conns_.size() < kMaxConnections) {
-      Add(fd, *peer);
-    } else {
-      close(fd);
+    if (fd < 0) {
+      // Out of descriptors: those who knock would keep Poll busy for nothing. Heard again when a
+      // connection has closed.
+      if (errno == EMFILE || errno == ENFILE) Listen(false);
+      return;
     }
+    const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
+    if (!peer.ok() || conns_.size() >= kMaxConnections || !Add(fd, *peer).ok()) close(fd);
   }
 }
 
-ConnId LocalTransport::Add(int fd, pid_t peer) {
+void LocalTransport::Listen(bool on) {
+  if (on == listens_) return;
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = kListener}};
+  listens_ =
+      epoll_ctl(epoll_fd_, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listen_fd_, &event) == 0 && on;
+}
+
+absl::StatusOr<ConnId> LocalTransport::Add(int fd, pid_t peer) {
   const ConnId id(++last_conn_);
   epoll_event event{.events = EPOLLIN, .data = {.u64 = id.value()}};
-  TANDEM_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0);
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) return Failed("epoll");
   conns_.emplace(id, std::make_unique<Conn>(fd, peer));
   return id;
 }
@@ -195,6 +217,7 @@ void LocalTransport::Close(ConnId id) {
   for (const auto& [number, token] : conn.sends) ended_.push_back({id, token, false});
   for (const Copy& copy : conn.copies) ended_.push_back({id, copy.placement.token, true});
   num_copies_ -= conn.copies.size();
+  Listen(true);
 }
 
 void LocalTransport::Down(ConnId id, absl::string_view reason, TransportSink* sink) {
@@ -215,7 +238,7 @@ void LocalTransport::Send(ConnId id, Conn& conn, uint8_t kind, absl::string_view
 // A stream that breaks here is seen as its end by the next Poll.
 void LocalTransport::Flush(ConnId id, Conn& conn) {
   (void)conn.socket.Flush();
-  const bool wants = conn.socket.num_unsent() > 0;
+  const bool wants = conn.socket.unsent_bytes() > 0;
   if (wants == conn.watches_write) return;
   epoll_event event{.events = EPOLLIN | (wants ? uint32_t{EPOLLOUT} : 0u),
                     .data = {.u64 = id.value()}};
@@ -226,7 +249,7 @@ void LocalTransport::Flush(ConnId id, Conn& conn) {
 absl::Status LocalTransport::SendControl(ConnId id, absl::string_view bytes) {
   Conn* conn = Find(id);
   if (conn == nullptr) return absl::UnavailableError("the connection is gone");
-  if (conn->socket.num_unsent() >= kMaxUnsent) {
+  if (conn->socket.unsent_bytes() >= kMaxUnsentBytes) {
     return absl::ResourceExhaustedError("too many messages wait for the peer");
   }
   Send(id, *conn, kControl, bytes);
@@ -237,6 +260,9 @@ absl::Status LocalTransport::SendSegment(ConnId id, absl::string_view header,
                                          absl::Span<const std::byte> payload, SegmentToken token) {
   Conn* conn = Find(id);
   if (conn == nullptr) return absl::UnavailableError("the connection is gone");
+  if (conn->socket.unsent_bytes() >= kMaxUnsentBytes) {
+    return absl::ResourceExhaustedError("too many segments wait for the peer");
+  }
   const uint64_t number = ++conn->last_number;
   conn->sends[number] = token;
   const Announcement announcement{number, reinterpret_cast<uintptr_t>(payload.data()),
@@ -269,11 +295,7 @@ bool LocalTransport::Poll(TransportSink* sink) {
     if (conn != nullptr && (events[i].events & EPOLLOUT) != 0) Flush(id, *conn);
     if ((events[i].events & ~uint32_t{EPOLLOUT}) != 0) Receive(id, sink);
   }
-  std::vector<ConnId> copying;
-  for (const auto& [id, conn] : conns_) {
-    if (!conn->copies.empty()) copying.push_back(id);
-  }
-  for (const ConnId id : copying) CopySome(id, sink);
+  CopySome(sink);
   return moved;
 }
 
@@ -292,6 +314,8 @@ void LocalTransport::Receive(ConnId id, TransportSink* sink) {
 bool LocalTransport::Handle(ConnId id, const Frame& frame, TransportSink* sink) {
   Conn& conn = *Find(id);
   if ((frame.kind == kGreeting) == conn.greeted) return false;
+  // It sends and does not read what it is answered.
+  if (conn.socket.unsent_bytes() >= kMaxUnsentBytes) return false;
   switch (frame.kind) {
     case kGreeting:
       conn.greeted = true;
@@ -334,20 +358,35 @@ bool LocalTransport::HandleSegmentEnd(ConnId id, const Frame& frame, TransportSi
   return true;
 }
 
-void LocalTransport::CopySome(ConnId id, TransportSink* sink) {
+// Connections take turns: the next Poll begins behind the one where this one's room ended.
+void LocalTransport::CopySome(TransportSink* sink) {
+  std::vector<ConnId> copying;
+  for (const auto& [id, conn] : conns_) {
+    if (!conn->copies.empty()) copying.push_back(id);
+  }
+  const auto next = std::upper_bound(copying.begin(), copying.end(), last_copied_);
+  std::rotate(copying.begin(), next, copying.end());
   size_t room = kCopyBytes;
-  for (Conn* conn = Find(id); conn != nullptr && !conn->copies.empty() && room > 0;
+  for (const ConnId id : copying) {
+    if (room == 0) return;
+    last_copied_ = id;
+    CopyFrom(id, &room, sink);
+  }
+}
+
+void LocalTransport::CopyFrom(ConnId id, size_t* room, TransportSink* sink) {
+  for (Conn* conn = Find(id); conn != nullptr && !conn->copies.empty() && *room > 0;
        conn = Find(id)) {
     Copy& copy = conn->copies.front();
     const absl::Span<std::byte> rest = copy.placement.memory.subspan(copy.copied);
     const ssize_t got =
-        ReadFrom(conn->peer, copy.source + copy.copied, rest.data(), std::min(rest.size(), room));
+        ReadFrom(conn->peer, copy.source + copy.copied, rest.data(), std::min(rest.size(), *room));
     if (got > 0) {
       copy.copied += got;
-      room -= got;
+      *room -= got;
     }
     if (got <= 0 || copy.copied == copy.placement.memory.size()) {
-      EndCopy(id, *conn, got > 0, sink);
+      EndCopy(id, *conn, got > 0 && !HungUp(conn->socket.fd()), sink);
     }
   }
 }

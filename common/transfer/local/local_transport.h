@@ -7,10 +7,14 @@
 // polling. Here nothing is shared: each peer has its own socket, the kernel tells of its death at
 // once, and the one who writes memory is its owner.
 //
-// A segment's announcement says where it lies in the sender's memory. The process that it is read
-// from is the one at the other end of the socket, as the kernel tells, so a liar can only name
-// memory of its own. Only processes of the same user are spoken to. Receives end with their
-// connection at once.
+// A segment's announcement says where it lies in the sender's memory; the receiver names its own.
+// It is read from the process that the kernel says has connected, of the same user as we: what a
+// liar names is read with no more rights than that user has, and the checksums, keyed by the grant,
+// tell bytes that are not the ones announced. Processes of the same user are trusted not to stop
+// us: memory that they make slow to read holds this thread.
+//
+// Receives end with their connection at once. Sends do too: a peer that was stopped meanwhile may
+// read the memory later, but finds the connection closed then and throws away what it read.
 //
 // Owned and called by the transfer thread, except for Create.
 #pragma once
@@ -78,7 +82,9 @@ class LocalTransport final : public KvTransport {
   };
 
   LocalTransport(int epoll_fd, int listen_fd, std::string name);
-  ConnId Add(int fd, pid_t peer);
+  // Takes over `fd` when OK.
+  absl::StatusOr<ConnId> Add(int fd, pid_t peer);
+  void Listen(bool on);
   Conn* Find(ConnId id);
   void Send(ConnId id, Conn& conn, uint8_t kind, absl::string_view bytes);
   void Flush(ConnId id, Conn& conn);
@@ -88,7 +94,8 @@ class LocalTransport final : public KvTransport {
   bool Handle(ConnId id, const Frame& frame, TransportSink* sink);
   bool HandleSegment(ConnId id, const Frame& frame, TransportSink* sink);
   bool HandleSegmentEnd(ConnId id, const Frame& frame, TransportSink* sink);
-  void CopySome(ConnId id, TransportSink* sink);
+  void CopySome(TransportSink* sink);
+  void CopyFrom(ConnId id, size_t* room, TransportSink* sink);
   void EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink);
   void Down(ConnId id, absl::string_view reason, TransportSink* sink);
 
@@ -99,6 +106,8 @@ class LocalTransport final : public KvTransport {
   std::vector<Ended> ended_;
   size_t num_copies_ = 0;
   uint64_t last_conn_ = 0;
+  ConnId last_copied_;
+  bool listens_ = false;
 };
 
 }  // namespace tandem

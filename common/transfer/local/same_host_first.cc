@@ -14,7 +14,8 @@
 namespace tandem {
 namespace {
 
-// "TDA1", the near address's length in one byte, the near address, the far address.
+// "TDA1", the near address's length in one byte, the near address, the far address. Anything else
+// is the address of a far transport that stands alone.
 constexpr absl::string_view kMagic = "TDA1";
 
 struct Addresses {
@@ -24,9 +25,8 @@ struct Addresses {
 
 absl::StatusOr<Addresses> Split(absl::string_view address) {
   const size_t head = kMagic.size() + 1;
-  if (address.size() < head || address.substr(0, kMagic.size()) != kMagic) {
-    return absl::InvalidArgumentError("not an address of a transfer transport");
-  }
+  if (address.substr(0, kMagic.size()) != kMagic) return Addresses{"", address};
+  if (address.size() < head) return absl::InvalidArgumentError("a transfer address was cut off");
   const auto near = static_cast<uint8_t>(address[kMagic.size()]);
   if (address.size() < head + near) {
     return absl::InvalidArgumentError("a transfer address was cut off");
@@ -79,16 +79,17 @@ class SameHostFirst::Side final : public TransportSink {
 SameHostFirst::SameHostFirst(std::unique_ptr<KvTransport> near, std::unique_ptr<KvTransport> far)
     : near_(std::move(near)), far_(std::move(far)), epoll_fd_(epoll_create1(EPOLL_CLOEXEC)) {
   TANDEM_CHECK(epoll_fd_ >= 0);
-  for (const int fd : {near_->EventFd(), far_->EventFd()}) {
-    epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
-    TANDEM_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0);
+  for (KvTransport* transport : {near_.get(), far_.get()}) {
+    if (transport == nullptr) continue;
+    epoll_event event{.events = EPOLLIN, .data = {}};
+    TANDEM_CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, transport->EventFd(), &event) == 0);
   }
 }
 
 SameHostFirst::~SameHostFirst() { close(epoll_fd_); }
 
 std::string SameHostFirst::LocalAddress() const {
-  const std::string near = near_->LocalAddress();
+  const std::string near = near_ == nullptr ? "" : near_->LocalAddress();
   TANDEM_CHECK(near.size() <= UINT8_MAX);
   return absl::StrCat(kMagic, std::string(1, static_cast<char>(near.size())), near,
                       far_->LocalAddress());
@@ -113,10 +114,12 @@ ConnId SameHostFirst::NameOf(bool far, ConnId conn) const {
 absl::StatusOr<ConnId> SameHostFirst::Connect(absl::string_view peer_address,
                                               absl::string_view greeting) {
   ASSIGN_OR_RETURN(const Addresses addresses, Split(peer_address));
-  if (const absl::StatusOr<ConnId> near = near_->Connect(addresses.near, greeting); near.ok()) {
-    const ConnId name = NameOf(/*far=*/false, *near);
-    attempts_[name] = {std::string(addresses.far), std::string(greeting)};
-    return name;
+  if (near_ != nullptr && !addresses.near.empty()) {
+    if (const absl::StatusOr<ConnId> near = near_->Connect(addresses.near, greeting); near.ok()) {
+      const ConnId name = NameOf(/*far=*/false, *near);
+      attempts_[name] = {std::string(addresses.far), std::string(greeting)};
+      return name;
+    }
   }
   ASSIGN_OR_RETURN(const ConnId far, far_->Connect(addresses.far, greeting));
   return NameOf(/*far=*/true, far);
@@ -166,13 +169,14 @@ void SameHostFirst::Forget(ConnId name) {
 bool SameHostFirst::Poll(TransportSink* sink) {
   Side near(this, /*far=*/false, sink);
   Side far(this, /*far=*/true, sink);
-  const bool moved = near_->Poll(&near);
+  const bool moved = near_ != nullptr && near_->Poll(&near);
   return far_->Poll(&far) || moved;
 }
 
-bool SameHostFirst::Arm() { return near_->Arm() && far_->Arm(); }
+bool SameHostFirst::Arm() { return (near_ == nullptr || near_->Arm()) && far_->Arm(); }
 
 std::string SameHostFirst::Describe() const {
+  if (near_ == nullptr) return far_->Describe();
   return absl::StrCat(near_->Describe(), " on one host, else ", far_->Describe());
 }
 

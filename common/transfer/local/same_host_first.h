@@ -18,6 +18,7 @@ namespace tandem {
 
 class SameHostFirst final : public KvTransport {
  public:
+  // `near` may be null: then all peers are far.
   SameHostFirst(std::unique_ptr<KvTransport> near, std::unique_ptr<KvTransport> far);
   ~SameHostFirst() override;
   SameHostFirst(const SameHostFirst&) = delete;

@@ -101,6 +101,20 @@ TEST_F(CostModelTest, MoreWorkNeverTakesLess) {
   }
 }
 
+TEST_F(CostModelTest, NoiseOfAMillionStepsDoesNotAddUp) {
+  for (int i = 0; i < 20; ++i) {
+    const StepWork work = Draw(/*chunk=*/true);
+    model_.Observe(work, Ms(TrueMs(work)));
+  }
+  for (int i = 0; i < 1'000'000; ++i) {
+    const StepWork work = Draw(/*chunk=*/false);
+    const double noise = 1 + 2 * (Noise() - 1);  // within 10 %
+    model_.Observe(work, Ms(TrueMs(work) * (random_() % 20 == 0 ? 3 : noise)));
+  }
+  ExpectWithin(0.4, Draw(/*chunk=*/false));
+  ExpectWithin(0.7, WorkOf(500, 256));
+}
+
 TEST_F(CostModelTest, IsAFunctionOfWhatWasObserved) {
   Learn(100);
   const StepCostModel first = model_;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace tandem {
@@ -26,19 +27,29 @@ size_t PagesMissing(KvArena& arena) {
       std::count_if(resident.begin(), resident.end(), [](unsigned char r) { return !(r & 1); }));
 }
 
+constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
+
 TEST(ArenaBackingTest, EveryPageIsThereAndWhatWasWrittenStays) {
   const auto arena = KvArena::Create(kShape).value();
   EXPECT_GT(PagesMissing(*arena), 0u);
   arena->Run(1, BlockId(7), 1)[0] = std::byte{42};
-  ArenaBacking backing(arena.get());
+  ArenaBacking backing(arena.get(), kNoLimit);
   backing.WaitUntilDone();
   EXPECT_EQ(PagesMissing(*arena), 0u);
   EXPECT_EQ(arena->Run(1, BlockId(7), 1)[0], std::byte{42});
 }
 
+TEST(ArenaBackingTest, StopsAtItsLimit) {
+  const auto arena = KvArena::Create(kShape).value();
+  const size_t before = PagesMissing(*arena);
+  ArenaBacking backing(arena.get(), 0);
+  backing.WaitUntilDone();
+  EXPECT_EQ(PagesMissing(*arena), before);
+}
+
 TEST(ArenaBackingTest, MayBeEndedAtAnyTime) {
   const auto arena = KvArena::Create(kShape).value();
-  for (int i = 0; i < 3; ++i) ArenaBacking backing(arena.get());
+  for (int i = 0; i < 3; ++i) ArenaBacking backing(arena.get(), kNoLimit);
 }
 
 }  // namespace
