@@ -97,7 +97,7 @@ def exposed(context, environment):
 
 
 def rows(context, name, environment, ceiling, ceiling_name, shares, limits, peer):
-    rounds = [push(context, environment) for _ in range(1 if context.quick else 3)]
+    rounds = [push(context, environment) for _ in range(3)]
     rates = [rate for r in rounds for rate in r["push"]]
     best = context.machine.ceilings[ceiling]
     found = [
