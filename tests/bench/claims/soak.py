@@ -100,7 +100,10 @@ def table(memory, answers, sent, most, span_s):
              "Growth: least squares over the second half. Caches fill at first: memory that is still being touched is no leak."]
     if not judged:
         notes.append("TOO SHORT for a verdict: growth an hour is extrapolated from a few minutes, and the caches still fill.")
-    lines = {name: ([x / 60 for x, _ in points], [y for _, y in points]) for name, points in memory.items()}
+    lines = {}  # above each one's lowest: of a leak nothing would be seen beside the whole
+    for name, points in memory.items():
+        least = min(y for _, y in points)
+        lines[f"{name}, above {number(least)} MiB"] = ([x / 60 for x, _ in points], [y - least for _, y in points])
     curves = {name: ([x / 60 for x, _ in points], [y for _, y in points]) for name, points in times.items()}
     return Table("soak", "hours of load", rows, notes, [
         Plot("soak-memory", "resident memory", "minutes", "MiB", lines),
