@@ -19,7 +19,7 @@ class Answer:
     whole: bool
     cut: bool
     error: object
-    timings: dict  # tandem_timings
+    timings: dict  # the server's own, asked for with tandem_timings
     usage: dict
 
     @property
@@ -65,7 +65,7 @@ def send(context, requests, limit_s=300, must_succeed=True):
         seen = json.loads(line)
         answer = Answer(seen["id"], seen["start"], seen["sent"], seen["done"], seen["events"], seen["counts"],
                         seen["status"], seen["finish_reason"], seen["whole"], seen["cut"], seen.get("error"),
-                        seen.get("tandem_timings") or {}, seen.get("usage") or {})
+                        seen.get("timings") or {}, seen.get("usage") or {})
         if must_succeed and not answer.ok:
             raise RuntimeError(f"a request failed: {line[:600]}")
         answers[answer.id] = answer

@@ -3,7 +3,7 @@
 //
 //   id, start (when it should have been sent), sent, first_byte, done: seconds since the client
 //   began events: times of the events that carry output; status; finish_reason; whole ([DONE]
-//   came); usage, tandem_timings, error, text where there are any; cut: closed by `until`
+//   came); usage, timings, error, text where there are any; cut: closed by `until`
 //
 // One thread, epoll; nothing of an answer is parsed before the last request has ended, so the
 // client takes as little as possible of the cores that it shares with what it measures. usage:

@@ -14,7 +14,8 @@ import machine  # noqa: E402
 import report  # noqa: E402
 
 # In this order; a claim has to be named here to be found.
-CLAIMS = ["decode", "prefill", "cached", "eight", "stall", "router"]
+CLAIMS = ["decode", "prefill", "cached", "eight", "stall", "router", "push", "goodput", "soak"]
+ON_REQUEST = {"soak"}  # runs with --only alone
 
 
 @dataclasses.dataclass
@@ -29,6 +30,8 @@ class Context:
     cache: str  # for what is kept between runs
     ucx: str  # folder of the UCX installation
     machine: machine.Machine
+    trace: str | None = None  # a recorded trace; None: a synthetic one
+    minutes: float = 30  # of a soak
 
     @property
     def repeats(self):
@@ -50,6 +53,8 @@ def arguments():
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--only", action="append", choices=present())
     parser.add_argument("--out", metavar="FOLDER")
+    parser.add_argument("--trace", metavar="FILE")
+    parser.add_argument("--minutes", type=float, default=30)
     given = parser.parse_args()
     if given.quick and given.peers:
         parser.error("--quick measures no peers")
@@ -61,12 +66,12 @@ def main():
     root = os.path.dirname(os.path.dirname(FOLDER))
     out = given.out or os.path.join(root, "build", "bench", time.strftime("%Y%m%d-%H%M%S"))
     os.makedirs(out, exist_ok=True)
-    names = given.only or present()
+    names = given.only or [c for c in present() if c not in ON_REQUEST]
     host = machine.Machine(os.environ["BENCH_BUILD"], quick=given.quick)
     context = Context(
         quick=given.quick, peers=os.environ.get("BENCH_PEERS"), out=out, build=os.environ["BENCH_BUILD"], bin=os.environ["TANDEM_TEST_BIN"],
         model=os.environ["TANDEM_TEST_MODEL"], cache=os.environ["BENCH_CACHE"], ucx=os.environ["BENCH_UCX"],
-        machine=host)
+        machine=host, trace=given.trace, minutes=given.minutes)
     circumstances = host.circumstances(root)
     opening = machine.opening(circumstances)
     print(opening)

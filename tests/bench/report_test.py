@@ -1,11 +1,13 @@
 """The statistics and verdicts that every table rests on. Run by ctest with the system's Python."""
 import os
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import load  # noqa: E402
+import traces  # noqa: E402
 from report import Goal, Row, Table, number, percentile, spread  # noqa: E402
 
 
@@ -42,6 +44,28 @@ class ReportTest(unittest.TestCase):
 
     def test_a_table_names_what_was_not_measured(self):
         self.assertIn("not measured", Table("c", "t", [Row("r", "ms", [])]).markdown())
+
+
+class TraceTest(unittest.TestCase):
+    def test_drawn_arrivals_keep_their_rate_however_uneven(self):
+        for bursty in (False, True):
+            self.assertAlmostEqual(len(traces.drawn(5, 4000, 1, bursty)) / 20000, 1, delta=0.1)
+
+    def test_a_recorded_trace_is_squeezed_to_the_rate_and_keeps_its_unevenness(self):
+        recorded = [traces.Arrival(at, 4000, 400) for at in (100, 100, 100, 200)]
+        found = traces.scaled(recorded, rate=2, span_s=2, seed=0)
+        self.assertEqual([a.at for a in found], [0, 0, 0, 2])
+        self.assertEqual({(a.prompt, a.output) for a in found}, {(traces.MEAN_PROMPT, traces.MEAN_OUTPUT)})
+
+    def test_both_published_forms_of_traces_are_read(self):
+        forms = ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5000000,374,44\n",
+                 '{"timestamp": 1500, "input_length": 374, "output_length": 44, "hash_ids": [0]}\n']
+        for form in forms:
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.write(form)
+                file.flush()
+                (only,) = traces.read(file.name)
+                self.assertEqual((only.at % 1, only.prompt, only.output), (0.5, 374, 44))
 
 
 class LoadTest(unittest.TestCase):

@@ -99,7 +99,7 @@ Json ReadAnswer(const EventReader& reader) {
       answer["error"] = "an event is no JSON: " + event.data.substr(0, 200);
       continue;
     }
-    for (const char* name : {"usage", "tandem_timings", "error"}) {
+    for (const char* name : {"usage", "timings", "error"}) {
       if (json.contains(name) && !json[name].is_null()) answer[name] = json[name];
     }
     const Json choices = json.value("choices", Json::array());

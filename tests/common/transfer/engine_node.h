@@ -2,6 +2,8 @@
 // transfer test.
 #pragma once
 
+#include <poll.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -60,6 +62,20 @@ class EngineNode {
     Collect();
     return moved;
   }
+  // Polls; once nothing has moved for a while it sleeps, as the transfer thread does, until the
+  // transport has work, a millisecond at most.
+  void PollOrSleep() {
+    constexpr Duration kSpin = std::chrono::microseconds(20);
+    const Instant now = SystemClock().Now();
+    if (Poll(now) || !events.empty()) {
+      idle_since_ = kNever;
+    } else if (idle_since_ == kNever) {
+      idle_since_ = now;
+    } else if (now - idle_since_ >= kSpin && transport_->Arm()) {
+      pollfd fd{transport_->EventFd(), POLLIN, 0};
+      poll(&fd, 1, 1);
+    }
+  }
   // Like the death of the process: nothing is told or awaited.
   void Destroy() {
     engine_.reset();
@@ -94,6 +110,7 @@ class EngineNode {
     for (TransferEvent& event : engine_->TakeEvents()) events.push_back(std::move(event));
   }
 
+  Instant idle_since_ = kNever;
   std::unique_ptr<KvTransport> transport_;
   std::unique_ptr<TransferEngine> engine_;
 };

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/check.h"
@@ -40,6 +41,13 @@ PeerProcess::~PeerProcess() {
   if (pid_ < 0) return;
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
+}
+
+Duration PeerProcess::CpuTime() const {
+  clockid_t clock;
+  timespec spent;
+  TANDEM_CHECK(clock_getcpuclockid(pid_, &clock) == 0 && clock_gettime(clock, &spent) == 0);
+  return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
 }
 
 void PeerProcess::AwaitReady() {

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "common/base/clock.h"
+
 namespace tandem {
 
 inline constexpr uint64_t kTestIncarnation = 202;
@@ -13,7 +15,8 @@ inline constexpr int kReadyFd = 3;  // the peer writes one byte there before it 
 
 class PeerProcess {
  public:
-  // `program` is the path of transfer_peer, `mode` "push", "land", "vanish" or "leave".
+  // `program` is the path of transfer_peer, `mode` "push", "stream", "land", "vanish" or
+  // "leave".
   PeerProcess(const std::string& program, const std::string& mode, size_t block_bytes,
               uint32_t blocks_per_segment, const std::string& address);
   ~PeerProcess();
@@ -21,6 +24,8 @@ class PeerProcess {
   PeerProcess& operator=(const PeerProcess&) = delete;
 
   void Signal(int signal);
+  // Processor time that it has used.
+  Duration CpuTime() const;
   // Until it is about to connect.
   void AwaitReady();
   // Until it has exited by itself.

@@ -1,6 +1,7 @@
-// The other process of the two-process tests: "transfer_peer push|land|vanish|leave BLOCK_BYTES
-// BLOCKS_PER_SEGMENT". Reads a transfer address from stdin (to its end), connects to it as
-// incarnation 101 and pushes, or lands, until it is killed or the connection ends. With "vanish" it
+// The other process of the two-process tests: "transfer_peer push|stream|land|vanish|leave
+// BLOCK_BYTES BLOCKS_PER_SEGMENT". Reads a transfer address from stdin (to its end), connects to it
+// as incarnation 101 and pushes, or lands, until it is killed or the connection ends; with "stream"
+// it pushes and sleeps when there is nothing to do, as the transfer thread does. With "vanish" it
 // dies once its first bytes are out, without waiting for an answer; with "leave" it exits in good
 // order then.
 #include <unistd.h>
@@ -24,17 +25,17 @@ int main(int argc, char** argv) {
   TANDEM_CHECK_MSG(transport.ok(), transport.status().message());
   EngineNode node(*std::move(transport), TestOptions(kPeerIncarnation),
                   std::strtoul(argv[2], nullptr, 10));
-  PushingCore core(&node, std::string(argv[1]) == "push", std::strtoul(argv[3], nullptr, 10));
+  const std::string mode = argv[1];
+  PushingCore core(&node, mode == "push" || mode == "stream", std::strtoul(argv[3], nullptr, 10));
   (void)!write(kReadyFd, "", 1);
   node.Do(ConnectPeer{Incarnation(kTestIncarnation), address});
-  const std::string mode = argv[1];
   if (mode == "vanish" || mode == "leave") {
     for (int i = 0; i < 1000; ++i) node.Poll();
     if (mode == "vanish") _exit(0);
     return 0;
   }
   while (!core.down()) {
-    node.Poll();
+    mode == "stream" ? node.PollOrSleep() : void(node.Poll());
     core.Step();
   }
   return 0;
