@@ -35,7 +35,7 @@ class Machine:
     def load(self):
         """How busy the cores are right now, in words. A claim measured on a busy machine says so."""
         before = _busy_seconds()
-        time.sleep(IDLE_SPAN_S)
+        time.sleep(IDLE_SPAN_S)  # the span over which the cores are watched
         share = (_busy_seconds() - before) / IDLE_SPAN_S
         verdict = "idle" if share < 0.15 else "BUSY: expect noise"
         return f"{share:.2f} of {self.cores} cores were in use ({verdict}), load average {os.getloadavg()[0]:.2f}"

@@ -306,7 +306,7 @@ void LocalTransport::Receive(ConnId id, TransportSink* sink) {
   const absl::Status status = conn->socket.Receive(&frames);
   for (const Frame& frame : frames) {
     if (Find(id) == nullptr) return;  // closed by what the frame before it led to
-    if (!Handle(id, frame, sink)) return Down(id, "it sent a frame that is none", sink);
+    if (!Handle(id, frame, sink)) return Down(id, "it broke the framing or does not read", sink);
   }
   if (!status.ok()) Down(id, status.message(), sink);
 }

@@ -41,7 +41,7 @@ def watch(server, span_s):
     while (now := time.monotonic() - began) < span_s:
         for name, pid in server.processes().items():
             seen[name].append((now, resident_mib(pid)))
-        time.sleep(min(5.0, span_s / SAMPLES))
+        time.sleep(min(5.0, span_s / SAMPLES))  # the distance of samples; nothing is waited for
     return seen
 
 

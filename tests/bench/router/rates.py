@@ -74,7 +74,7 @@ class Setup:
                     text = written.read().strip()
                 if text:
                     return int(text)
-            time.sleep(0.01)
+            time.sleep(0.01)  # a file has no event to wait on; the deadline above ends it
         raise RuntimeError(f"{file} did not start; see {self.folder}")
 
     def await_answer(self):
@@ -89,7 +89,7 @@ class Setup:
                     if answer.status == 200:
                         return
             except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
+                time.sleep(0.1)  # between two tries of a program that starts; the deadline above ends them
         raise RuntimeError(f"the router did not serve; see {self.folder}")
 
     def load(self, connections, seconds, max_tokens, stream, warm=0.5):

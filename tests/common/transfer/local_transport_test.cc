@@ -175,6 +175,32 @@ TEST_F(LocalTransportTest, PeerOfNoSuchNameIsUnavailable) {
             absl::StatusCode::kUnavailable);
 }
 
+TEST_F(LocalTransportTest, SegmentReadAfterThePeerHungUpIsNotTakenForGood) {
+  std::vector<std::byte> memory(4096);
+  Recorder sink(absl::MakeSpan(memory));
+  const std::vector<std::byte> source(memory.size(), std::byte{7});
+  {
+    RawPeer leaves(transport_->LocalAddress());
+    leaves.Send(5, kGreeting, "hello");
+    leaves.Send(24, kSegment, Announcement(1, source.data(), source.size()));
+    transport_->Poll(&sink);  // takes the connection in
+  }
+  for (int i = 0; i < 20; ++i) transport_->Poll(&sink);
+  EXPECT_EQ(sink.received, std::vector<bool>{false});
+  EXPECT_EQ(sink.downs, 1);
+}
+
+TEST_F(LocalTransportTest, PeerThatFloodsAndNeverReadsIsEnded) {
+  Greet();
+  // Each is refused with an answer that nobody reads.
+  for (int i = 0; i < 2'000'000 && sink_.downs == 0; ++i) {
+    peer_.Send(24, kSegment, Announcement(i, nullptr, 1));
+    if (i % 100 == 0) PollAll();
+    if (i % 100 == 0 && sink_.downs > 0) break;
+  }
+  EXPECT_EQ(sink_.downs, 1);
+}
+
 TEST_F(LocalTransportTest, PeerThatDoesNotReadIsCappedByAnError) {
   Greet();
   const std::string message(100'000, 'm');
