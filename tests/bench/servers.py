@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import cluster
+from report import median
 
 KV_BLOCKS = 9216  # 147,456 tokens: 32 streams of 4k and their outputs fit
 
@@ -73,6 +74,38 @@ class Llama:
         self._file.close()
 
 
+class LlamaApi:
+    """llama.cpp compiled for this processor and called without a server (peers/llama_native.py): one sequence at a time, nothing
+    cached. It has no `target`: time() stands for a request."""
+    target = None
+
+    def __init__(self, context, name, model):
+        self.name = name
+        self._command = [os.path.join(context.peers, "bin", "python"),
+                         os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "llama_native.py"),
+                         json.dumps({"model": model, "threads": 2, "tokens": 8192})]
+        self._log = os.path.join(context.out, "llama.log")
+
+    def __enter__(self):
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, stderr=log, text=True)
+        if self._process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"{self.name} did not start; see {self._log}")
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()  # which ends it
+        self._process.wait()
+        self._process.stdout.close()
+
+    def time(self, prompt, steps=0):
+        """Seconds that the prompt (token ids) took, and `steps` tokens after it."""
+        self._process.stdin.write(json.dumps({"prompt": prompt, "steps": steps}) + "\n")
+        self._process.stdin.flush()
+        took = json.loads(self._process.stdout.readline())
+        return took["prompt_s"], took["steps_s"]
+
+
 def q4_0(context):
     """The default model requantized to llama.cpp's fastest form: a bar of speed, not of quality. Made once."""
     path = os.path.join(context.cache, os.path.basename(context.model).replace(".gguf", "") + ".requantized-Q4_0.gguf")
@@ -87,6 +120,7 @@ def q4_0(context):
 
 LLAMA = "llama.cpp, same file"
 LLAMA_FASTEST = "llama.cpp, Q4_0"
+NATIVE = " through its API"
 
 
 def peers(context, **settings):
@@ -94,6 +128,18 @@ def peers(context, **settings):
     if not context.peers:
         return []
     return [Llama(context, LLAMA, context.model, **settings), Llama(context, LLAMA_FASTEST, q4_0(context), **settings)]
+
+
+def native_peers(context):
+    """The same two files without a server, not started; none without --peers."""
+    if not context.peers:
+        return []
+    return [LlamaApi(context, LLAMA + NATIVE, context.model), LlamaApi(context, LLAMA_FASTEST + NATIVE, q4_0(context))]
+
+
+def best(samples, name):
+    """The best median of a peer's forms: its server, and without it where that was measured. None without either."""
+    return max((median(samples[n]) for n in (name, name + NATIVE) if samples.get(n)), default=None)
 
 
 @contextlib.contextmanager

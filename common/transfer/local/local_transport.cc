@@ -32,6 +32,7 @@ struct Announcement {
   uint64_t source;
   uint64_t length;
 };
+// A kSegmentEnd frame is one or more of these.
 struct SegmentEnd {
   uint64_t number;
   uint64_t ok;
@@ -44,6 +45,9 @@ constexpr size_t kMaxUnsentBytes = size_t{8} << 20;
 constexpr size_t kMaxConnections = 4096;
 // Copied in one Poll, so that commands and messages are looked at in between.
 constexpr size_t kCopyBytes = size_t{1} << 20;
+// Copied of a connection until its sender hears of it, unless nothing more waits to be copied: a
+// part of what a sender keeps in flight, so that it never runs dry meanwhile.
+constexpr size_t kTellBytes = size_t{3} << 20;
 // Taken in by one Poll; a connection that never greets is worth nothing more than its place.
 constexpr int kAcceptsPerPoll = 16;
 constexpr char kPrefix[] = "tandem-kv-";
@@ -350,11 +354,17 @@ bool LocalTransport::HandleSegment(ConnId id, const Frame& frame, TransportSink*
 }
 
 bool LocalTransport::HandleSegmentEnd(ConnId id, const Frame& frame, TransportSink* sink) {
-  SegmentEnd end{};
-  if (!ReadHead(frame.bytes, &end)) return false;
-  const auto node = Find(id)->sends.extract(end.number);
-  if (node.empty()) return false;
-  sink->OnSegmentSent(id, node.mapped(), end.ok != 0);
+  absl::string_view rest = frame.bytes;
+  do {
+    SegmentEnd end{};
+    if (!ReadHead(rest, &end)) return false;
+    rest.remove_prefix(sizeof(end));
+    Conn* conn = Find(id);
+    if (conn == nullptr) return true;  // closed by what the end before it led to
+    const auto node = conn->sends.extract(end.number);
+    if (node.empty()) return false;
+    sink->OnSegmentSent(id, node.mapped(), end.ok != 0);
+  } while (!rest.empty());
   return true;
 }
 
@@ -395,8 +405,16 @@ void LocalTransport::EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink
   const Copy copy = conn.copies.front();
   conn.copies.pop_front();
   --num_copies_;
-  Send(id, conn, kSegmentEnd, HeadBytes(SegmentEnd{copy.number, ok ? 1u : 0u}));
+  conn.copied_ends += HeadBytes(SegmentEnd{copy.number, ok ? 1u : 0u});
+  conn.copied_untold += copy.placement.memory.size();
+  if (conn.copies.empty() || conn.copied_untold >= kTellBytes) TellEnds(id, conn);
   sink->OnSegmentReceived(id, copy.placement.token, ok);
+}
+
+void LocalTransport::TellEnds(ConnId id, Conn& conn) {
+  Send(id, conn, kSegmentEnd, conn.copied_ends);
+  conn.copied_ends.clear();
+  conn.copied_untold = 0;
 }
 
 }  // namespace tandem

@@ -13,6 +13,9 @@
 // tell bytes that are not the ones announced. Processes of the same user are trusted not to stop
 // us: memory that they make slow to read holds this thread.
 //
+// The sender hears that segments were copied once a while, not of each: waking a process that
+// sleeps costs about as much as copying half a segment.
+//
 // Receives end with their connection at once. Sends do too: a peer that was stopped meanwhile may
 // read the memory later, but finds the connection closed then and throws away what it read.
 //
@@ -73,6 +76,8 @@ class LocalTransport final : public KvTransport {
     uint64_t last_number = 0;
     std::map<uint64_t, SegmentToken> sends;
     std::deque<Copy> copies;
+    std::string copied_ends;   // of segments that were copied, not told yet
+    size_t copied_untold = 0;  // their bytes
   };
   // The end of a segment that Close caused, told by the next Poll.
   struct Ended {
@@ -97,6 +102,7 @@ class LocalTransport final : public KvTransport {
   void CopySome(TransportSink* sink);
   void CopyFrom(ConnId id, size_t* room, TransportSink* sink);
   void EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink);
+  void TellEnds(ConnId id, Conn& conn);
   void Down(ConnId id, absl::string_view reason, TransportSink* sink);
 
   const int epoll_fd_;

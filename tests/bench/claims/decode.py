@@ -5,7 +5,7 @@ import os
 import load
 import prompts
 import servers
-from report import Goal, Row, Table, median
+from report import Goal, Row, Table
 
 OUTPUT = 128
 LAYER_GOP, HEAD_GOP = 0.2123, 0.0566  # per token of the default model, without attention
@@ -26,6 +26,8 @@ def ceiling(context, streams, tokens):
 
 
 def measure(context, server, text, streams, tokens):
+    if server.target is None:
+        return OUTPUT / server.time(text.tokens(tokens, "decode0"), OUTPUT)[1]
     requests = [load.request(f"s{i}", server, text.tokens(tokens, f"decode{i}"), OUTPUT) for i in range(streams)]
     answers = load.send(context, requests, limit_s=600)
     return load.rate_together(list(answers.values()))
@@ -34,7 +36,7 @@ def measure(context, server, text, streams, tokens):
 def goals(row, context, streams, tokens):
     if streams != 1 or tokens != 128:
         return []
-    same, fastest = (median(row.peers.get(n, [])) for n in (servers.LLAMA, servers.LLAMA_FASTEST))
+    same, fastest = (servers.best(row.peers, n) for n in (servers.LLAMA, servers.LLAMA_FASTEST))
     bandwidth = row.ceiling
     found = []
     for name, by_same, by_fastest, share in (("must", 2.2, 1.3, 0.65), ("stretch", 3, 1.8, 0.85)):
@@ -47,13 +49,15 @@ def goals(row, context, streams, tokens):
 def run(context):
     ours = servers.colocated()
     rows = []
-    with servers.running(ours, *servers.peers(context, slots=PEER_SLOTS)) as all_servers:
+    with servers.running(ours, *servers.peers(context, slots=PEER_SLOTS), *servers.native_peers(context)) as all_servers:
         text = prompts.Prompts(ours.cluster)
         for streams, tokens in QUICK_GRID if context.quick else GRID:
+            most = {servers.LlamaApi: 1, servers.Llama: PEER_SLOTS}
             fit = [s for s in all_servers
-                   if s is ours or (streams <= PEER_SLOTS and streams * tokens <= PEER_TOKENS)]
-            for server in fit:  # fills the prefix caches
-                measure(context, server, text, streams, tokens)
+                   if s is ours or (streams <= most[type(s)] and streams * tokens <= PEER_TOKENS)]
+            for server in fit:
+                if server.target:  # fills the prefix caches
+                    measure(context, server, text, streams, tokens)
             samples = {s.name: [] for s in fit}
             for _ in range(context.repeats):
                 for server in fit:
@@ -67,5 +71,6 @@ def run(context):
     notes = ["One decode worker with 2 threads; 128 tokens a stream; the rate counts while all streams run.",
              "The ceiling reads each weight and each KV value from memory once a step. Caches hold a part of both, so a share above "
              "100 % is possible.",
-             "Peers: llama.cpp's server, 2 threads, 8 slots; not measured at 32 streams and where prompts sum to more than 8k tokens."]
+             "Peers: llama.cpp's server, 2 threads, 8 slots; not measured at 32 streams and where prompts sum to more than 8k tokens. "
+             "Through its API: compiled for this processor, without server, client and sampling. Goals take the better form."]
     return [Table("decode", "speed of running streams", rows, notes)]

@@ -68,8 +68,8 @@ def loss(row, alone):
 
 def run(context):
     span_s = 8 if context.quick else 20
-    shares = (0.5, 0.9) if context.quick else (0.3, 0.5, 0.7, 0.9, 1.1)
-    seeds = range(1 if context.quick else 3)
+    shares = (0.5, 0.9) if context.quick else (0.5, 0.7, 0.9, 1.1)
+    seeds = range(1 if context.quick else 2)
     alone = servers.Ours("ours, 2 workers for both, 1 thread each", 0, 2, 1)
     apart = servers.disaggregated()
     recorded = traces.read(context.trace) if context.trace else None

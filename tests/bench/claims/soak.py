@@ -1,4 +1,5 @@
 """Hours of load at 80 % of what the cluster can do: do memory or latency creep? Runs with --only soak [--minutes N] alone."""
+import math
 import os
 import threading
 import time
@@ -22,11 +23,14 @@ def resident_mib(pid):
 
 
 def slope(xs, ys):
-    """Of the least-squares line; 0 with fewer than two points."""
-    if len(xs) < 2:
-        return 0.0
+    """(of the least-squares line, its standard error); zeros with fewer than three points."""
+    if len(xs) < 3:
+        return 0.0, 0.0
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-    return sum((a - x) * (b - y) for a, b in zip(xs, ys)) / sum((a - x) ** 2 for a in xs)
+    spread = sum((a - x) ** 2 for a in xs)
+    found = sum((a - x) * (b - y) for a, b in zip(xs, ys)) / spread
+    left = sum((b - y - found * (a - x)) ** 2 for a, b in zip(xs, ys))
+    return found, math.sqrt(left / (len(xs) - 2) / spread)
 
 
 def second_half(points, span_s):
@@ -84,7 +88,7 @@ def table(memory, answers, sent, most, span_s):
     times = latencies(ok, span_s)
     rows = [Row("requests that failed", "of all", [sent - len(ok)], False, goals=[Goal("must", "fixed", 0)])]
     for name, points in memory.items():
-        per_hour = 3600 * slope(*second_half(points, span_s))
+        per_hour = 3600 * slope(*second_half(points, span_s))[0]
         rows.append(Row(f"{name}: growth of its resident memory", "MiB/h", [per_hour], False,
                         goals=[Goal("must", "1 % of it an hour", 0.01 * points[-1][1] if judged else None),
                                Goal("stretch", "fixed", 1 if judged else None)]))
@@ -92,8 +96,9 @@ def table(memory, answers, sent, most, span_s):
     for name, points in times.items():
         seconds, values = second_half(points, span_s)
         level = median(values)
-        growth = 100 * 3600 * slope(seconds, values) / level if level else 0.0
-        rows.append(Row(f"{name}: its growth", "% an hour", [growth], False, goals=[Goal("must", "fixed", 5 if judged else None)]))
+        growth, error = (100 * 3600 * x / level for x in slope(seconds, values))
+        rows.append(Row(f"{name}: its growth", "% an hour", [growth], False,
+                        goals=[Goal("must", "5, or what two standard errors are", max(5, 2 * error) if judged else None)]))
         rows.append(Row(f"{name} a minute", "ms", values, False))
     notes = [f"{number(SHARE * most)} requests/s, {100 * SHARE:.0f} % of a closed loop's {number(most)}, Poisson arrivals for "
              f"{number(span_s / 60)} minutes; prompts new to every cache, 1 prefill + 1 decode worker, 1 thread each.",

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/base/check.h"
@@ -20,6 +21,12 @@ std::unique_ptr<LocalTransport> MakeLocal() {
   return *std::move(transport);
 }
 
+std::string RawFrame(uint32_t length, uint8_t kind, const std::string& body) {
+  std::string bytes(reinterpret_cast<const char*>(&length), sizeof(length));
+  bytes.push_back(static_cast<char>(kind));
+  return bytes + body;
+}
+
 // A process of ours that speaks raw bytes.
 class RawPeer {
  public:
@@ -32,11 +39,16 @@ class RawPeer {
   }
   ~RawPeer() { close(fd_); }
   void Send(uint32_t length, uint8_t kind, const std::string& body) {
-    std::string bytes(reinterpret_cast<const char*>(&length), sizeof(length));
-    bytes.push_back(static_cast<char>(kind));
-    bytes += body;
+    const std::string bytes = RawFrame(length, kind, body);
     TANDEM_CHECK(send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
                  static_cast<ssize_t>(bytes.size()));
+  }
+  // What has arrived, at most 4 KB of it.
+  std::string Read() {
+    std::string bytes(4096, '\0');
+    const ssize_t got = recv(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    bytes.resize(std::max<ssize_t>(0, got));
+    return bytes;
   }
   // Whether the other side has hung up.
   bool ended() {
@@ -104,6 +116,21 @@ TEST_F(LocalTransportTest, SegmentIsReadFromThePeersMemory) {
   PollAll();
   EXPECT_EQ(sink_.received, std::vector<bool>{true});
   EXPECT_EQ(memory_, source);
+}
+
+TEST_F(LocalTransportTest, SegmentsThatWereCopiedTogetherAreToldOnce) {
+  Greet();
+  std::vector<std::byte> memory(4096);
+  Recorder sink(absl::MakeSpan(memory));
+  const std::vector<std::byte> source(memory.size(), std::byte{7});
+  std::string ends;
+  for (uint64_t number = 1; number <= 3; ++number) {
+    peer_.Send(24, kSegment, Announcement(number, source.data(), source.size()));
+    const uint64_t end[] = {number, 1};
+    ends.append(reinterpret_cast<const char*>(end), sizeof(end));
+  }
+  for (int i = 0; i < 20; ++i) transport_->Poll(&sink);
+  EXPECT_EQ(peer_.Read(), RawFrame(ends.size(), kSegmentEnd, ends));
 }
 
 TEST_F(LocalTransportTest, SegmentAtAnAddressThatIsNotThePeersFails) {

@@ -1,11 +1,13 @@
-// A small KV memory for transfer tests: [layer][block] in one vector, filled with a pattern that
-// names its place.
+// A small KV memory for transfer tests: [layer][block] in one piece, of huge pages where it is
+// large as a worker's arena is, filled with a pattern that names its place.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstring>
 #include <memory>
-#include <vector>
 
+#include "common/base/check.h"
 #include "common/transfer/kv_memory.h"
 
 namespace tandem {
@@ -16,24 +18,32 @@ class TestMemory {
       : layers_(layers),
         blocks_(blocks),
         block_bytes_(block_bytes),
-        bytes_(layers * blocks * block_bytes) {}
+        bytes_(layers * blocks * block_bytes),
+        base_(static_cast<std::byte*>(
+            mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
+    TANDEM_CHECK(base_ != MAP_FAILED);
+    madvise(base_, bytes_, MADV_HUGEPAGE);
+  }
+  ~TestMemory() { munmap(base_, bytes_); }
+  TestMemory(const TestMemory&) = delete;
+  TestMemory& operator=(const TestMemory&) = delete;
 
   KvMemory View() {
-    return KvMemory{
-        layers_, blocks_, block_bytes_, [this](uint32_t layer, BlockId first, uint32_t count) {
-          return absl::MakeSpan(bytes_.data() + Offset(layer, first), count * block_bytes_);
-        }};
+    return KvMemory{layers_, blocks_, block_bytes_,
+                    [this](uint32_t layer, BlockId first, uint32_t count) {
+                      return absl::MakeSpan(base_ + Offset(layer, first), count * block_bytes_);
+                    }};
   }
   // Different bytes for each seed, layer, block and position.
   void Fill(uint64_t seed) {
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-    for (size_t i = 0; i + 8 <= bytes_.size(); i += 8) {
+    for (size_t i = 0; i + 8 <= bytes_; i += 8) {
       state = state * 6364136223846793005u + 1442695040888963407u;
-      std::memcpy(bytes_.data() + i, &state, 8);
+      std::memcpy(base_ + i, &state, 8);
     }
   }
   absl::Span<std::byte> Block(uint32_t layer, BlockId block) {
-    return absl::MakeSpan(bytes_.data() + Offset(layer, block), block_bytes_);
+    return absl::MakeSpan(base_ + Offset(layer, block), block_bytes_);
   }
   uint32_t layers() const { return layers_; }
   size_t block_bytes() const { return block_bytes_; }
@@ -46,7 +56,8 @@ class TestMemory {
   const uint32_t layers_;
   const uint32_t blocks_;
   const size_t block_bytes_;
-  std::vector<std::byte> bytes_;
+  const size_t bytes_;
+  std::byte* const base_;
 };
 
 }  // namespace tandem
