@@ -51,21 +51,23 @@ class ReadGate : public std::enable_shared_from_this<ReadGate> {
   }
 
   // Starts the next read, now or when a credit is back. REQUIRES: none is under way or waits.
-  void ReadOn() {
+  // False: the gate is closed.
+  bool ReadOn() {
     MutexLock lock(&mutex_);
-    if (closed_) return;
+    if (closed_) return false;
     if (credits_ == 0) {
       waits_ = true;
     } else {
       start_read_();
     }
+    return true;
   }
 
-  // No read waits or is started any more, once this has returned.
-  void Close() {
+  // No read waits or is started any more, once this has returned. True: one waited.
+  bool Close() {
     MutexLock lock(&mutex_);
     closed_ = true;
-    waits_ = false;
+    return std::exchange(waits_, false);
   }
 
   // The sink, not the peer, is why nothing is read.

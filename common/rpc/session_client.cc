@@ -93,9 +93,11 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   void OnReadDone(bool ok) override {
     if (!ok) return LetGo();
     heard_ = SystemClock().Now();
-    if (writer_.ended()) return;
-    if (const absl::Status status = Receive(); !status.ok()) return End(status);
-    gate_->ReadOn();
+    if (!writer_.ended()) {
+      if (const absl::Status status = Receive(); !status.ok()) return End(status);
+      if (gate_->ReadOn()) return;
+    }
+    StartRead(&incoming_);  // an ended stream too, to its end: gRPC tells its status no sooner
   }
 
   void OnWriteDone(bool ok) override {
@@ -135,7 +137,7 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   void Do(WriterStep step) {
     if (step == WriterStep::kWrite) StartWrite(&writer_.frame());
     if (step != WriterStep::kClose) return;
-    gate_->Close();
+    if (gate_->Close()) StartRead(&incoming_);  // see OnReadDone
     RemoveHold();
   }
 

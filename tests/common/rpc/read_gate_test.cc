@@ -48,10 +48,10 @@ TEST_F(ReadGateTest, ClosedGateStartsNothing) {
     const ReadCredit first = gate_->TakeCredit();
     const ReadCredit second = gate_->TakeCredit();
     gate_->ReadOn();
-    gate_->Close();
+    EXPECT_TRUE(gate_->Close());
     EXPECT_FALSE(gate_->waits());
   }
-  gate_->ReadOn();
+  EXPECT_FALSE(gate_->ReadOn());
   EXPECT_EQ(reads_, 0);
 }
 
