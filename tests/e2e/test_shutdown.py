@@ -36,6 +36,8 @@ class Running:
                     if line.startswith(b"data: "):
                         self.events.append(line[6:].strip().decode())
                         self.first.set()
+                    if self.events[-1:] == ["[DONE]"]:
+                        return
             except ConnectionResetError:  # by a program that ended at once
                 pass
 
