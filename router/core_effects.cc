@@ -14,10 +14,12 @@ void CoreTurns::HandleQueued() {
   // After the events: a worker whose message waited here was not silent.
   if (core_.NextDeadline() <= now) core_.Tick(now);
   CarryOut();
-  for (auto& [worker, refused] : std::exchange(refused_, {})) {
-    core_.OnMessage(worker, refused, now);
+  while (!refused_.empty()) {
+    for (auto& [worker, refused] : std::exchange(refused_, {})) {
+      core_.OnMessage(worker, refused, now);
+    }
+    CarryOut();
   }
-  CarryOut();
   Publish();
 }
 
@@ -29,12 +31,15 @@ void CoreTurns::Handle(Event& event, Instant now) {
     core_.ClientGone(e->request, now);
   } else if (auto* e = std::get_if<Matched>(&event)) {
     core_.StopMatched(e->request, now);
+  } else if (std::holds_alternative<Ending>(event)) {
+    core_.EndAll(now);
   } else if (auto* e = std::get_if<Up>(&event)) {
     core_.WorkerUp(e->worker, e->hello, now);
   } else if (auto* e = std::get_if<Down>(&event)) {
     core_.WorkerDown(e->worker, e->reason, now);
   } else if (auto* e = std::get_if<Messages>(&event)) {
     for (const WorkerToRouter& message : e->messages) core_.OnMessage(e->worker, message, now);
+    credits_.push_back(std::move(e->credit));
   }
 }
 
@@ -65,15 +70,28 @@ void CoreTurns::CarryOut() {
     }
   }
   effects_.clear();
-  streams_->OnTurnDone();
+  streams_->OnTurnDone(std::exchange(credits_, {}));
   for (uint32_t worker = 0; worker < outgoing_.size(); ++worker) {
     if (!outgoing_[worker].empty()) Send(worker, std::exchange(outgoing_[worker], {}));
   }
 }
 
+// New requests do not add to what a worker is slow to read; what belongs to earlier ones does.
+void CoreTurns::RefuseNew(uint32_t worker, std::vector<RouterToWorker>* messages) {
+  std::erase_if(*messages, [&](const RouterToWorker& message) {
+    const auto* m = std::get_if<Generate>(&message);
+    if (m == nullptr) return false;
+    refused_.push_back(
+        {WorkerIndex(worker),
+         Refused{m->request, m->epoch, RefuseReason::kNoCapacity, "it is slow to read"}});
+    return true;
+  });
+}
+
 // A message that the session refuses must cost its own request and no other: then they go one by
 // one.
 void CoreTurns::Send(uint32_t worker, std::vector<RouterToWorker> messages) {
+  if (sessions_->backlogged(worker)) RefuseNew(worker, &messages);
   const absl::Status status = sessions_->Send(worker, messages);
   // Otherwise the session is down or has been ended: its OnDown says what that means.
   if (!absl::IsInvalidArgument(status)) return;

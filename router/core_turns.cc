@@ -8,8 +8,7 @@
 namespace tandem {
 namespace {
 
-// Batches of worker messages and new requests. A batch is one engine step of one worker, so this is
-// minutes of a stuck core.
+// With everything that waits in it; beyond it new requests are refused.
 constexpr size_t kInboxCapacity = 1 << 14;
 
 }  // namespace
@@ -57,16 +56,20 @@ void CoreTurns::StopMatched(RequestId request) {
   TakeTurn(/*own_thread=*/false);
 }
 
+void CoreTurns::EndAll() {
+  inbox_.PushReserved(Ending{});
+  TakeTurn(/*own_thread=*/false);
+}
+
 void CoreTurns::OnUp(size_t worker, const WorkerHello& hello) {
   inbox_.PushReserved(Up{WorkerIndex(static_cast<uint32_t>(worker)), hello});
   TakeTurn(/*own_thread=*/false);
 }
 
-bool CoreTurns::OnMessages(size_t worker, std::vector<WorkerToRouter> messages) {
-  Messages event{WorkerIndex(static_cast<uint32_t>(worker)), std::move(messages)};
-  if (!inbox_.TryPush(std::move(event))) return false;
+void CoreTurns::OnMessages(size_t worker, std::vector<WorkerToRouter> messages, ReadCredit credit) {
+  inbox_.PushReserved(
+      Messages{WorkerIndex(static_cast<uint32_t>(worker)), std::move(messages), std::move(credit)});
   TakeTurn(/*own_thread=*/false);
-  return true;
 }
 
 void CoreTurns::OnDown(size_t worker, const absl::Status& reason) {

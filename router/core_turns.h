@@ -9,9 +9,9 @@
 // So an event of an idle router waits for no other thread, and under load the core has a thread of
 // its own. That thread also keeps the core's deadlines.
 //
-// Thread-safe. The inbox is bounded for new requests and for what the workers send; the end of a
-// request (ClientGone, StopMatched) and of a session always finds room, for each belongs to
-// something that was admitted.
+// Thread-safe. The inbox is bounded for new requests. What the workers send is bounded by their
+// sessions' read credits, which go on with the tokens; the end of a request (ClientGone,
+// StopMatched) and of a session always finds room, for each belongs to something that was admitted.
 #pragma once
 
 #include <atomic>
@@ -45,7 +45,9 @@ class StreamSink {
   virtual ~StreamSink() = default;
   virtual void OnTokens(const std::shared_ptr<StreamRoute>& route, EmitTokens tokens) = 0;
   virtual void OnEnd(const std::shared_ptr<StreamRoute>& route, EndStream end) = 0;  // the last
-  virtual void OnTurnDone() = 0;
+  // `credits`: of the frames that this turn handled, to be let go once their tokens have been
+  // delivered, so that workers do not run ahead of the clients' threads.
+  virtual void OnTurnDone(std::vector<ReadCredit> credits) = 0;
 };
 
 class CoreTurns : public SessionClientSink {
@@ -69,6 +71,8 @@ class CoreTurns : public SessionClientSink {
   void HandleSubmitted();
   void ClientGone(RequestId request);
   void StopMatched(RequestId request);
+  // Every request ends with an error, also one that comes later.
+  void EndAll();
 
   // Snapshots; any thread.
   bool ready() const { return ready_.load(std::memory_order_relaxed); }
@@ -76,7 +80,7 @@ class CoreTurns : public SessionClientSink {
 
   // SessionClientSink.
   void OnUp(size_t worker, const WorkerHello& hello) override;
-  bool OnMessages(size_t worker, std::vector<WorkerToRouter> messages) override;
+  void OnMessages(size_t worker, std::vector<WorkerToRouter> messages, ReadCredit credit) override;
   void OnDown(size_t worker, const absl::Status& reason) override;
 
  private:
@@ -90,6 +94,7 @@ class CoreTurns : public SessionClientSink {
   struct Matched {
     RequestId request;
   };
+  struct Ending {};
   struct Up {
     WorkerIndex worker;
     WorkerHello hello;
@@ -101,8 +106,9 @@ class CoreTurns : public SessionClientSink {
   struct Messages {
     WorkerIndex worker;
     std::vector<WorkerToRouter> messages;
+    ReadCredit credit;
   };
-  using Event = std::variant<Submission, Gone, Matched, Up, Down, Messages>;
+  using Event = std::variant<Submission, Gone, Matched, Ending, Up, Down, Messages>;
 
   // core_turns.cc: who runs.
   void Run();
@@ -116,6 +122,7 @@ class CoreTurns : public SessionClientSink {
   void Handle(Event& event, Instant now);
   void CarryOut();
   void Send(uint32_t worker, std::vector<RouterToWorker> messages);
+  void RefuseNew(uint32_t worker, std::vector<RouterToWorker>* messages);
   void Publish();
 
   StreamSink* const streams_;
@@ -140,10 +147,12 @@ class CoreTurns : public SessionClientSink {
   RouterCore core_;
   SessionClient* sessions_ = nullptr;
   std::vector<RouterEffect> effects_;  // of this turn; kept for its memory
+  std::vector<ReadCredit> credits_;    // of this turn's frames
   absl::flat_hash_map<RequestId, std::shared_ptr<StreamRoute>> routes_;
   // By worker: what this turn sends; kept for its memory.
   std::vector<std::vector<RouterToWorker>> outgoing_;
-  // Requests that a session would not send; told to the core as the worker's own refusal.
+  // Requests that a session would not send, or not now; told to the core as the worker's own
+  // refusal.
   std::vector<std::pair<WorkerIndex, Refused>> refused_;
 
   std::optional<WorkerThread> thread_;

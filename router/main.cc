@@ -21,9 +21,6 @@ const char* malloc_conf = "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0";
 namespace tandem {
 namespace {
 
-// How long answers in progress may go on after SIGTERM; a second signal ends the process at once.
-constexpr Duration kGrace = std::chrono::seconds(20);
-
 sigset_t BlockStopSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -52,8 +49,9 @@ absl::Status RunRouter(const RouterConfig& config) {
   int signal = 0;
   TANDEM_CHECK(sigwait(&stop_signals, &signal) == 0);
   Log(Level::kInfo, "stopping", {{"signal", signal}});
+  // A second signal ends the process at once.
   TANDEM_CHECK(pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr) == 0);
-  service->Stop(kGrace);
+  service->Stop(config.drain_limit);
   Log(Level::kInfo, "stopped");
   return absl::OkStatus();
 }

@@ -131,7 +131,7 @@ RouterService::~RouterService() { Stop(Duration::zero()); }
 
 void RouterService::Stop(Duration patience) {
   frontend_->Drain();
-  if (server_ != nullptr) server_->Shutdown(patience);
+  if (server_ != nullptr) server_->Shutdown(patience, [this] { core_->EndAll(); });
   frontend_->Stop();
   if (sessions_ != nullptr) sessions_->Shutdown();
   core_->Stop();

@@ -43,8 +43,8 @@ class RouterService {
 
   uint16_t port() const { return server_->port(); }
 
-  // Refuses new requests and gives those in progress `patience` to complete; then everything ends.
-  // Idempotent.
+  // Refuses new requests and gives those in progress `patience` to complete; then they end with an
+  // error, and everything with them. Idempotent.
   void Stop(Duration patience);
 
  private:

@@ -14,12 +14,13 @@ void StreamDelivery::OnEnd(const std::shared_ptr<StreamRoute>& route, EndStream 
   events.push_back({std::move(to), {}, std::make_unique<EndStream>(std::move(end))});
 }
 
-void StreamDelivery::OnTurnDone() {
+void StreamDelivery::OnTurnDone(std::vector<ReadCredit> credits) {
+  const auto shared = std::make_shared<std::vector<ReadCredit>>(std::move(credits));
   for (std::vector<Event>& events : by_thread_) {
     if (events.empty()) continue;
     // Any of their writers leads to the thread.
     const std::shared_ptr<ResponseWriter> writer = events.front().route->writer;
-    writer->Post([events = std::exchange(events, {})] {
+    writer->Post([events = std::exchange(events, {}), shared] {
       for (const Event& event : events) {
         StreamReceiver& receiver = *event.route->receiver;
         if (event.end != nullptr) {

@@ -36,7 +36,7 @@ class StreamDelivery : public StreamSink {
 
   void OnTokens(const std::shared_ptr<StreamRoute>& route, EmitTokens tokens) override;
   void OnEnd(const std::shared_ptr<StreamRoute>& route, EndStream end) override;
-  void OnTurnDone() override;
+  void OnTurnDone(std::vector<ReadCredit> credits) override;
 
  private:
   struct Event {

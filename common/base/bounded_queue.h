@@ -43,17 +43,27 @@ class BoundedQueue {
     ready_.NotifyOne();
   }
 
-  // Waits until a value is there, the queue is closed or `deadline` passes; then takes everything
-  // that is queued, in order. Empty: deadline passed or closed.
+  // Waits until a value is there, the queue is closed, Wake is called or `deadline` passes; then
+  // takes everything that is queued, in order. Empty: one of the others.
   std::vector<T> PopAll(Instant deadline) {
     MutexLock lock(&mutex_);
     ready_.WaitUntil(&mutex_, deadline, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return closed_ || !queue_.empty();
+      return closed_ || woken_ || !queue_.empty();
     });
+    woken_ = false;
     std::vector<T> values(std::make_move_iterator(queue_.begin()),
                           std::make_move_iterator(queue_.end()));
     queue_.clear();
     return values;
+  }
+
+  // Ends the PopAll that waits, or else the next one, at once.
+  void Wake() {
+    {
+      MutexLock lock(&mutex_);
+      woken_ = true;
+    }
+    ready_.NotifyOne();
   }
 
   std::optional<T> TryPop() {
@@ -89,6 +99,7 @@ class BoundedQueue {
   CondVar ready_;
   std::deque<T> queue_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tandem

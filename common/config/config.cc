@@ -51,6 +51,9 @@ void AddCommon(CommonConfig* c, OptionSet* options) {
       {"port_file", "FILE", "Where to write the chosen port.", "", IntoText(&c->port_file)});
   options->Add({"log_level", "LEVEL", "error, warn, info or debug.", c->log_level,
                 IntoLevelName(&c->log_level)});
+  options->Add({"drain_limit", "TIME", "How long what runs may go on after SIGTERM or SIGINT.",
+                DurationText(c->drain_limit),
+                IntoDuration(&c->drain_limit, kZero, std::chrono::hours(24))});
   options->Add({.name = "cluster_secret",
                 .placeholder = "",
                 .help = "Keys prefix hashes; equal in all programs of a cluster.",

@@ -36,13 +36,19 @@ struct CommonConfig {
   uint16_t listen_port = 0;        // 0: any free port
   std::string port_file;           // where the chosen port is written; empty: nowhere
   std::string log_level = "info";  // error, warn, info or debug
+  // How long what runs may go on after SIGTERM or SIGINT; then it is ended. A second signal ends
+  // the program at once.
+  Duration drain_limit = std::chrono::seconds(30);
   // Keys the content hashes of prefix blocks; equal in all programs of a cluster. Environment or
   // file only, never a flag. Empty: hashes are unkeyed, for use on one machine.
   std::string cluster_secret;
 };
 
 struct RouterConfig : CommonConfig {
-  RouterConfig() { listen_port = 8000; }
+  RouterConfig() {
+    listen_port = 8000;
+    drain_limit = std::chrono::seconds(20);  // so that workers serve to its end
+  }
 
   std::vector<HostPort>
       prefill;                   // workers' gRPC addresses; none: decode workers fill by themselves

@@ -37,7 +37,11 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
         sink_(sink),
         on_done_(std::move(on_done)),
         writer_(limits),
-        heard_(SystemClock().Now()) {
+        heard_(SystemClock().Now()),
+        gate_(std::make_shared<ReadGate>(limits.max_unhandled_frames, [this] {
+          heard_ = SystemClock().Now();  // nobody listened before
+          StartRead(&incoming_);
+        })) {
     grpc::ChannelArguments arguments;
     for (const auto& [name, value] : SessionChannelArguments()) arguments.SetInt(name, value);
     stub_ = v1::Worker::NewStub(
@@ -47,8 +51,8 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   static void Open(const std::shared_ptr<ClientSession>& session, const RouterHello& hello) {
     session->self_ = session;
     session->stub_->async()->Session(&session->context_, session.get());
-    session->AddHold();  // until no write can start any more: writes come from outside of reactions
-    session->StartRead(&session->incoming_);
+    session->AddHold();  // until nothing can start any more: both come from outside of reactions
+    session->gate_->ReadOn();
     session->Do(session->writer_.Add({hello}).step);
     session->StartCall();
   }
@@ -75,6 +79,7 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   // Returns when to look again.
   Instant CheckTime(Instant now) {
     if (writer_.ended()) return kNever;
+    if (gate_->waits()) return now + limits_.silence_limit;
     const Instant silent_at = heard_.load() + limits_.silence_limit;
     if (now < silent_at) return silent_at;
     End(absl::DeadlineExceededError(up_ ? "the worker fell silent" : "the worker did not answer"));
@@ -82,14 +87,17 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   }
 
   bool was_up() const { return up_; }
+  bool backlogged() const { return writer_.backlogged(); }
   size_t worker() const { return worker_; }
 
   void OnReadDone(bool ok) override {
     if (!ok) return LetGo();
     heard_ = SystemClock().Now();
-    if (writer_.ended()) return;
-    if (const absl::Status status = Receive(); !status.ok()) return End(status);
-    StartRead(&incoming_);
+    if (!writer_.ended()) {
+      if (const absl::Status status = Receive(); !status.ok()) return End(status);
+      if (gate_->ReadOn()) return;
+    }
+    StartRead(&incoming_);  // an ended stream too, to its end: gRPC tells its status no sooner
   }
 
   void OnWriteDone(bool ok) override {
@@ -118,10 +126,8 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
       sink_->OnUp(worker_, hello);
     }
     RETURN_IF_ERROR(CheckNoHello<WorkerHello>(messages));
-    if (messages.empty() || sink_->OnMessages(worker_, std::move(messages))) {
-      return absl::OkStatus();
-    }
-    return absl::ResourceExhaustedError("the router's queue is full");
+    if (!messages.empty()) sink_->OnMessages(worker_, std::move(messages), gate_->TakeCredit());
+    return absl::OkStatus();
   }
 
   // The stream has ended by itself; its status comes with OnDone and must not be overwritten by a
@@ -130,7 +136,9 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
 
   void Do(WriterStep step) {
     if (step == WriterStep::kWrite) StartWrite(&writer_.frame());
-    if (step == WriterStep::kClose) RemoveHold();
+    if (step != WriterStep::kClose) return;
+    if (gate_->Close()) StartRead(&incoming_);  // see OnReadDone
+    RemoveHold();
   }
 
   const size_t worker_;
@@ -146,6 +154,7 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   std::shared_ptr<ClientSession> self_;
   std::atomic<bool> up_{false};
   std::atomic<Instant> heard_;
+  const std::shared_ptr<ReadGate> gate_;
 };
 
 // Keeps the sessions that nobody refers to any more until their owner destroys them. Destroying the
@@ -209,6 +218,11 @@ class GrpcSessionClient : public SessionClient {
     return session->Send(std::move(messages));
   }
 
+  bool backlogged(size_t worker) const override {
+    const std::shared_ptr<ClientSession> session = Find(worker);
+    return session != nullptr && session->backlogged();
+  }
+
   void EndSession(size_t worker, const absl::Status& reason) override {
     if (const auto session = Find(worker)) session->End(reason);
   }
@@ -243,7 +257,7 @@ class GrpcSessionClient : public SessionClient {
     Instant next_attempt{};
   };
 
-  std::shared_ptr<ClientSession> Find(size_t worker) {
+  std::shared_ptr<ClientSession> Find(size_t worker) const {
     MutexLock lock(&mutex_);
     return worker < peers_.size() ? peers_[worker].session : nullptr;
   }
@@ -312,7 +326,7 @@ class GrpcSessionClient : public SessionClient {
   const SessionLimits limits_;
   SessionClientSink* const sink_;
   Graveyard graveyard_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Peer> peers_ ABSL_GUARDED_BY(mutex_);
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);

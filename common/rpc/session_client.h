@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "common/protocol/router_messages.h"
+#include "common/rpc/read_gate.h"
 #include "common/rpc/session_limits.h"
 
 namespace tandem {
@@ -24,9 +25,10 @@ class SessionClientSink {
  public:
   virtual ~SessionClientSink() = default;
   virtual void OnUp(size_t worker, const WorkerHello& hello) = 0;
-  // Valid messages in the order sent, without the hello, heartbeats included. False: no room; the
-  // session is ended.
-  [[nodiscard]] virtual bool OnMessages(size_t worker, std::vector<WorkerToRouter> messages) = 0;
+  // Valid messages in the order sent, without the hello, heartbeats included. The session reads no
+  // more while max_unhandled_frames credits are out: let `credit` go once they are handled.
+  virtual void OnMessages(size_t worker, std::vector<WorkerToRouter> messages,
+                          ReadCredit credit) = 0;
   virtual void OnDown(size_t worker, const absl::Status& reason) = 0;
 };
 
@@ -44,6 +46,9 @@ class SessionClient {
   //   INVALID_ARGUMENT    a message that the worker would refuse; says which and why
   //   RESOURCE_EXHAUSTED  the outgoing queue is full: the session is ended
   virtual absl::Status Send(size_t worker, std::vector<RouterToWorker> messages) = 0;
+
+  // The worker reads more slowly than messages are sent to it: give it nothing new now.
+  virtual bool backlogged(size_t worker) const = 0;
 
   // Ends the session, if there is one; the client calls the worker again.
   virtual void EndSession(size_t worker, const absl::Status& reason) = 0;

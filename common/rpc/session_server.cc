@@ -24,6 +24,24 @@ namespace {
 
 constexpr size_t kMaxSessions = 256;  // routers per worker; more are refused
 
+// How many sessions are backlogged. Thread-safe.
+class Backlogs {
+ public:
+  explicit Backlogs(SessionSink* sink) : sink_(sink) {}
+  void Change(bool backlogged) {
+    if (backlogged) {
+      ++count_;
+    } else if (count_.fetch_sub(1) == 1) {
+      sink_->OnBacklogCleared();
+    }
+  }
+  bool any() const { return count_ > 0; }
+
+ private:
+  SessionSink* const sink_;
+  std::atomic<int> count_{0};
+};
+
 // One router's stream. Holds itself alive until gRPC is done with it; others keep it by shared_ptr.
 // Reads and the sink's calls happen on one gRPC thread at a time, writes on whichever thread was
 // given the step.
@@ -32,19 +50,24 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
   using OnDoneFunction = std::function<void(SessionId)>;
 
   ServerSession(SessionId id, grpc::CallbackServerContext* context, const SessionLimits& limits,
-                SessionSink* sink, OnDoneFunction on_done)
+                SessionSink* sink, Backlogs* backlogs, OnDoneFunction on_done)
       : id_(id),
         limits_(limits),
         sink_(sink),
         on_done_(std::move(on_done)),
-        writer_(limits),
+        writer_(limits, [backlogs](bool backlogged) { backlogs->Change(backlogged); }),
         context_(context),
-        heard_(SystemClock().Now()) {}
+        heard_(SystemClock().Now()),
+        write_began_(SystemClock().Now()),
+        gate_(std::make_shared<ReadGate>(limits.max_unhandled_frames, [this] {
+          heard_ = SystemClock().Now();  // nobody listened before
+          StartRead(&incoming_);
+        })) {}
 
   static void Open(const std::shared_ptr<ServerSession>& session, const WorkerHello& hello) {
     session->self_ = session;
     session->Do(session->writer_.Add({hello}).step);
-    session->StartRead(&session->incoming_);
+    session->gate_->ReadOn();
   }
 
   absl::Status Send(std::vector<WorkerToRouter> messages) {
@@ -69,9 +92,12 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
       Cut();
       return now + limits_.shutdown_limit;
     }
-    const Instant silent_at = heard_.load() + limits_.silence_limit;
-    if (now < silent_at) return silent_at;
-    EndNow(absl::DeadlineExceededError("the router fell silent"));
+    const Instant unread_at =
+        writer_.backlogged() ? write_began_.load() + limits_.silence_limit : kNever;
+    const Instant silent_at = (gate_->waits() ? now : heard_.load()) + limits_.silence_limit;
+    if (now < std::min(unread_at, silent_at)) return std::min(unread_at, silent_at);
+    EndNow(absl::DeadlineExceededError(now < silent_at ? "the router reads nothing of what waits"
+                                                       : "the router fell silent"));
     return now + limits_.shutdown_limit;
   }
 
@@ -87,7 +113,7 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
     heard_ = SystemClock().Now();
     if (writer_.ended()) return;
     if (const absl::Status status = Receive(); !status.ok()) return End(status);
-    StartRead(&incoming_);
+    gate_->ReadOn();
   }
 
   void OnWriteDone(bool ok) override {
@@ -117,13 +143,18 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
       sink_->OnOpened(id_, hello);
     }
     RETURN_IF_ERROR(CheckNoHello<RouterHello>(messages));
-    if (messages.empty() || sink_->OnMessages(id_, std::move(messages))) return absl::OkStatus();
-    return absl::ResourceExhaustedError("the worker's queue is full");
+    if (!messages.empty()) sink_->OnMessages(id_, std::move(messages), gate_->TakeCredit());
+    return absl::OkStatus();
   }
 
   void Do(WriterStep step) {
-    if (step == WriterStep::kWrite) StartWrite(&writer_.frame());
-    if (step == WriterStep::kClose) Finish(ToGrpc(writer_.reason()));
+    if (step == WriterStep::kWrite) {
+      write_began_ = SystemClock().Now();
+      StartWrite(&writer_.frame());
+    }
+    if (step != WriterStep::kClose) return;
+    gate_->Close();
+    Finish(ToGrpc(writer_.reason()));
   }
 
   void Cut() {
@@ -142,7 +173,9 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
   Mutex context_mutex_;
   grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // null once done
   std::atomic<Instant> heard_;
+  std::atomic<Instant> write_began_;  // the latest one
   std::atomic<Instant> ended_at_{Instant{}};
+  const std::shared_ptr<ReadGate> gate_;
 };
 
 // Answers a call that gets no session.
@@ -158,6 +191,7 @@ class GrpcSessionServer : public SessionServer, public v1::Worker::CallbackServi
       : limits_(options.limits),
         hello_(hello),
         sink_(sink),
+        backlogs_(sink),
         timer_("session-timer", [this](Instant now) { return CheckTimes(now); }) {}
 
   ~GrpcSessionServer() override { Shutdown(); }
@@ -190,7 +224,7 @@ class GrpcSessionServer : public SessionServer, public v1::Worker::CallbackServi
         return new RefusedCall(absl::ResourceExhaustedError("too many sessions"));
       }
       const SessionId id(++last_id_);
-      session = std::make_shared<ServerSession>(id, context, limits_, sink_,
+      session = std::make_shared<ServerSession>(id, context, limits_, sink_, &backlogs_,
                                                 [this](SessionId done) { Remove(done); });
       sessions_.emplace(id, session);
     }
@@ -200,6 +234,7 @@ class GrpcSessionServer : public SessionServer, public v1::Worker::CallbackServi
   }
 
   uint16_t port() const override { return port_; }
+  bool backlogged() const override { return backlogs_.any(); }
 
   absl::Status Send(SessionId id, std::vector<WorkerToRouter> messages) override {
     RETURN_IF_ERROR(CheckSendable<WorkerHello>(messages));
@@ -266,6 +301,7 @@ class GrpcSessionServer : public SessionServer, public v1::Worker::CallbackServi
   const SessionLimits limits_;
   const WorkerHello hello_;
   SessionSink* const sink_;
+  Backlogs backlogs_;
   uint16_t port_ = 0;
   std::unique_ptr<grpc::Server> server_;
   Mutex mutex_;

@@ -2,9 +2,9 @@
 // into calls of a SessionSink, and messages of the core into frames.
 //
 // A session begins with both hellos and ends once, for one of: the router closed it, the connection
-// broke, the router was silent for `silence_limit`, it sent something invalid, the sink refused its
-// messages, or the outgoing queue ran over. The server never resumes a session. Thread-safe. Owned
-// by the worker's main; the sink must outlive it.
+// broke, the router was silent for `silence_limit`, or read nothing for as long though much waited
+// for it, it sent something invalid, or the outgoing queue ran over. The server never resumes a
+// session. Thread-safe. Owned by the worker's main; the sink must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/protocol/router_messages.h"
+#include "common/rpc/read_gate.h"
 #include "common/rpc/session_limits.h"
 
 namespace tandem {
@@ -26,10 +27,12 @@ class SessionSink {
  public:
   virtual ~SessionSink() = default;
   virtual void OnOpened(SessionId session, const RouterHello& hello) = 0;
-  // Valid messages in the order sent, without the hello, heartbeats included. False: no room; the
-  // session is ended.
-  [[nodiscard]] virtual bool OnMessages(SessionId session,
-                                        std::vector<RouterToWorker> messages) = 0;
+  // Valid messages in the order sent, without the hello, heartbeats included. The session reads no
+  // more while max_unhandled_frames credits are out: let `credit` go once they are handled.
+  virtual void OnMessages(SessionId session, std::vector<RouterToWorker> messages,
+                          ReadCredit credit) = 0;
+  // No session is backlogged any more. Called from any thread that has to do with one.
+  virtual void OnBacklogCleared() = 0;
   // `reason` is for logs.
   virtual void OnClosed(SessionId session, const absl::Status& reason) = 0;
 };
@@ -57,6 +60,10 @@ class SessionServer {
   //   INVALID_ARGUMENT    a message that the router would refuse
   //   RESOURCE_EXHAUSTED  the outgoing queue is full: the session is ended
   virtual absl::Status Send(SessionId session, std::vector<WorkerToRouter> messages) = 0;
+
+  // Some router reads more slowly than messages are sent to it: send nothing that can wait until
+  // OnBacklogCleared.
+  virtual bool backlogged() const = 0;
 
   // Ends one session.
   virtual void EndSession(SessionId session, const absl::Status& reason) = 0;

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -35,7 +36,11 @@ enum class WriterStep {
 template <class Message, class Frame>
 class SessionWriter {
  public:
-  explicit SessionWriter(const SessionLimits& limits) : limits_(limits) {}
+  // `on_backlog` is told, under the writer's lock, when the session becomes backlogged and when it
+  // no longer is.
+  explicit SessionWriter(
+      const SessionLimits& limits, std::function<void(bool)> on_backlog = [](bool) {})
+      : limits_(limits), on_backlog_(std::move(on_backlog)) {}
 
   struct Added {
     absl::Status status;
@@ -55,13 +60,18 @@ class SessionWriter {
     }
     queued_bytes_ += bytes;
     std::move(messages.begin(), messages.end(), std::back_inserter(queue_));
-    return {absl::OkStatus(), writing_ ? WriterStep::kNothing : NextFrame()};
+    const WriterStep step = writing_ ? WriterStep::kNothing : NextFrame();
+    if (Reaches(kBacklogShare)) SetBacklogged(true);
+    return {absl::OkStatus(), step};
   }
 
   WriterStep WriteDone() {
     MutexLock lock(&mutex_);
     writing_ = false;
-    return reason_ ? WriterStep::kClose : NextFrame();
+    if (reason_) return WriterStep::kClose;
+    const WriterStep step = NextFrame();
+    if (!Reaches(kClearedShare)) SetBacklogged(false);
+    return step;
   }
 
   struct Ended {
@@ -75,12 +85,18 @@ class SessionWriter {
     if (reason_) return {};
     reason_ = std::move(reason);
     queue_.clear();
+    queued_bytes_ = 0;
+    SetBacklogged(false);
     return {true, writing_ ? WriterStep::kNothing : WriterStep::kClose};
   }
 
   bool ended() const {
     MutexLock lock(&mutex_);
     return reason_.has_value();
+  }
+  bool backlogged() const {
+    MutexLock lock(&mutex_);
+    return backlogged_;
   }
   // OK while the session lasts.
   absl::Status reason() const {
@@ -93,6 +109,19 @@ class SessionWriter {
 
  private:
   static constexpr size_t kFullFrameBytes = size_t{1} << 20;
+  // Parts of the limits at which a backlog begins and ends; apart, so that it does neither with
+  // every frame.
+  static constexpr size_t kBacklogShare = 4;
+  static constexpr size_t kClearedShare = 8;
+
+  bool Reaches(size_t share) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return queue_.size() * share >= limits_.max_queued_messages ||
+           queued_bytes_ >= limits_.max_queued_bytes / share;
+  }
+
+  void SetBacklogged(bool backlogged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (std::exchange(backlogged_, backlogged) != backlogged) on_backlog_(backlogged);
+  }
 
   // Encodes what fits one frame: at least one message, then more up to kFullFrameBytes.
   WriterStep NextFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -114,10 +143,12 @@ class SessionWriter {
   }
 
   const SessionLimits limits_;
+  const std::function<void(bool)> on_backlog_;
   mutable Mutex mutex_;
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool backlogged_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> reason_ ABSL_GUARDED_BY(mutex_);
   Frame frame_;  // owned by the one write in flight
 };

@@ -33,6 +33,7 @@ absl::Status Serve(const WorkerConfig& config, WorkerSetup* setup, WorkerCore* c
   options.server.host = config.listen_host;
   options.server.port = config.listen_port;
   options.transfer = setup->transfer;
+  options.drain_limit = config.drain_limit;
   WorkerShell* running = nullptr;
   WorkerShell::Observer observer{
       .on_submitted = [&](const StepPlan& plan) { telemetry.OnSubmitted(plan); },

@@ -24,10 +24,7 @@ void LogNote(const CoreNote& note) {
 }  // namespace
 
 WorkerShell::WorkerShell(WorkerShellOptions options, WorkerCore* core, Observer observer)
-    : options_(std::move(options)),
-      core_(core),
-      observer_(std::move(observer)),
-      inbox_(options_.inbox_capacity) {}
+    : options_(std::move(options)), core_(core), observer_(std::move(observer)) {}
 
 absl::StatusOr<std::unique_ptr<WorkerShell>> WorkerShell::Start(
     WorkerShellOptions options, WorkerCore* core, StepExecutor* executor, KvMemory memory,
@@ -35,13 +32,14 @@ absl::StatusOr<std::unique_ptr<WorkerShell>> WorkerShell::Start(
   std::unique_ptr<WorkerShell> shell(
       new WorkerShell(std::move(options), core, std::move(observer)));
   WorkerShell* self = shell.get();
-  self->transfer_ = std::make_unique<TransferThread>(
-      std::move(transport), std::move(memory), self->options_.transfer,
-      [self](std::vector<TransferEvent> events) {
-        for (TransferEvent& event : events) self->inbox_.PushReserved(std::move(event));
-      });
+  self->transfer_ = std::make_unique<TransferThread>(std::move(transport), std::move(memory),
+                                                     self->options_.transfer,
+                                                     [self](std::vector<TransferEvent> events) {
+                                                       for (TransferEvent& event : events)
+                                                         self->Post(std::move(event));
+                                                     });
   self->runner_ = std::make_unique<RunnerThread>(
-      executor, [self](RunnerEvent event) { self->inbox_.PushReserved(std::move(event)); });
+      executor, [self](RunnerEvent event) { self->Post(std::move(event)); });
   WorkerHello hello = self->options_.hello;
   hello.transfer_address = self->transfer_->address();
   ASSIGN_OR_RETURN(self->server_, SessionServer::Start(self->options_.server, hello, self));
@@ -58,21 +56,36 @@ WorkerShell::~WorkerShell() {
 void WorkerShell::OnOpened(SessionId session, const RouterHello& hello) {
   Log(Level::kInfo, "session opened",
       {{"session", session.value()}, {"router", hello.router_name}});
-  inbox_.PushReserved(SessionOpened{session});
+  Post(SessionOpened{session});
 }
 
-bool WorkerShell::OnMessages(SessionId session, std::vector<RouterToWorker> messages) {
-  return inbox_.TryPush(SessionMessages{session, std::move(messages)});
+void WorkerShell::OnMessages(SessionId session, std::vector<RouterToWorker> messages,
+                             ReadCredit credit) {
+  inbox_.PushReserved({SessionMessages{session, std::move(messages)}, std::move(credit)});
 }
 
 void WorkerShell::OnClosed(SessionId session, const absl::Status& reason) {
   Log(Level::kInfo, "session closed", {{"session", session.value()}, {"why", reason.ToString()}});
-  inbox_.PushReserved(SessionClosed{session, reason.ToString()});
+  Post(SessionClosed{session, reason.ToString()});
 }
 
 void WorkerShell::RequestStop() {
   ++stop_requests_;
-  inbox_.PushReserved(DrainRequested{});
+  Post(DrainRequested{});
+}
+
+// What came in by `deadline`, without finished steps while a router's backlog is long: those wait,
+// in order, until it is not.
+std::vector<WorkerShell::Arrival> WorkerShell::Await(Instant deadline) {
+  std::vector<Arrival> arrived = inbox_.PopAll(deadline);
+  std::vector<Arrival> taken;
+  const bool hold = server_->backlogged();
+  if (!hold) taken = std::exchange(finished_steps_, {});
+  for (Arrival& arrival : arrived) {
+    const bool held = hold && std::holds_alternative<RunnerEvent>(arrival.event);
+    (held ? finished_steps_ : taken).push_back(std::move(arrival));
+  }
+  return taken;
 }
 
 bool WorkerShell::Run() {
@@ -81,11 +94,11 @@ bool WorkerShell::Run() {
   Instant next_turn = clock.Now();
   bool untold = false;  // a turn that the observer has not been told of
   while (true) {
-    std::vector<WorkerEvent> events = inbox_.PopAll(
-        std::min({core_->NextDeadline(), drain_deadline, untold ? next_turn : kNever}));
+    std::vector<Arrival> arrived =
+        Await(std::min({core_->NextDeadline(), drain_deadline, untold ? next_turn : kNever}));
     const Instant now = clock.Now();
     WorkerEffects effects;
-    for (WorkerEvent& event : events) {
+    for (auto& [event, credit] : arrived) {
       const auto* runner_event = std::get_if<RunnerEvent>(&event);
       const auto* done = runner_event ? std::get_if<StepDone>(runner_event) : nullptr;
       if (done != nullptr) observer_.on_step_done(*done);

@@ -6,14 +6,17 @@
 //   transfer ─────┼─▶ inbox ─▶ core thread ┼─▶ TransferThread
 //   runner ───────┘                        └─▶ RunnerThread
 //
-// Only new work (router messages) can be refused, by ending its session; completions have reserved
-// places in the inbox. Both workers' mains own one; it knows nothing of their roles.
+// Nothing is refused: what routers may send ahead is bounded by their sessions' read credits, the
+// rest follows from admitted work. While a router reads more slowly than the core's messages are
+// made, finished steps wait, so that the core plans no further ones. Both workers' mains own one;
+// it knows nothing of their roles.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,7 +35,6 @@ struct WorkerShellOptions {
   WorkerHello hello;  // its transfer_address and an empty worker_name are filled in by Start
   SessionServer::Options server;
   TransferThreadOptions transfer;
-  size_t inbox_capacity = 16384;                    // batches of router messages
   Duration drain_limit = std::chrono::seconds(30);  // after SIGTERM; then what is left is cancelled
 };
 
@@ -66,15 +68,25 @@ class WorkerShell : private SessionSink {
   WorkerShell(WorkerShellOptions options, WorkerCore* core, Observer observer);
 
   void OnOpened(SessionId session, const RouterHello& hello) override;
-  bool OnMessages(SessionId session, std::vector<RouterToWorker> messages) override;
+  void OnMessages(SessionId session, std::vector<RouterToWorker> messages,
+                  ReadCredit credit) override;
+  void OnBacklogCleared() override { inbox_.Wake(); }
   void OnClosed(SessionId session, const absl::Status& reason) override;
 
+  struct Arrival {
+    WorkerEvent event;
+    ReadCredit credit;  // of a frame; let go once its turn is over
+  };
+
+  void Post(WorkerEvent event) { inbox_.PushReserved({std::move(event), ReadCredit()}); }
+  std::vector<Arrival> Await(Instant deadline);
   void CarryOut(WorkerEffects effects);
 
   const WorkerShellOptions options_;
   WorkerCore* const core_;
   const Observer observer_;
-  BoundedQueue<WorkerEvent> inbox_;
+  BoundedQueue<Arrival> inbox_{0};       // only reserved places
+  std::vector<Arrival> finished_steps_;  // held back; of the steps in flight at most. Core thread.
   std::atomic<int> stop_requests_{0};
   std::unique_ptr<TransferThread> transfer_;
   std::unique_ptr<RunnerThread> runner_;

@@ -7,6 +7,11 @@
 #include "common/base/deadline.h"
 
 namespace tandem {
+namespace {
+
+constexpr char kEnding[] = "the router is shutting down";
+
+}  // namespace
 
 const char* StreamErrorKindName(StreamErrorKind kind) {
   switch (kind) {
@@ -162,7 +167,22 @@ void RouterCore::Submit(SubmitEvent event, Instant now) {
   ++stats_.submitted;
   stats_.prompt_tokens += r.prompt.size();
   SetTimer(r, r.deadline);
-  PlaceOrQueue(r, now);
+  if (ending_) {
+    EndWithError(r, StreamErrorKind::kNoWorker, kEnding, now);
+  } else {
+    PlaceOrQueue(r, now);
+  }
+  Settle(now);
+}
+
+void RouterCore::EndAll(Instant now) {
+  ending_ = true;
+  queue_.clear();  // so that the room that one leaves goes to no other
+  std::vector<RequestId> all;
+  for (const auto& [id, request] : requests_) all.push_back(id);
+  for (const RequestId id : all) {
+    EndWithError(*Find(id), StreamErrorKind::kNoWorker, kEnding, now);
+  }
   Settle(now);
 }
 

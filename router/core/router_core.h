@@ -65,6 +65,8 @@ class RouterCore {
   void Submit(SubmitEvent event, Instant now);
   void ClientGone(RequestId request, Instant now);
   void StopMatched(RequestId request, Instant now);
+  // The router ends: so does every request, with an error that says so, also one that comes later.
+  void EndAll(Instant now);
   void Tick(Instant now);
 
   // What the shell has to do now, in order.
@@ -136,6 +138,7 @@ class RouterCore {
   std::vector<RouterEffect> effects_;
   RouterStats stats_;
   uint64_t arrivals_ = 0;
+  bool ending_ = false;
   Instant pumped_at_{};
   Instant last_end_{};
   double end_interval_s_ = 0;  // moving average of the time between two ends, for Retry-After

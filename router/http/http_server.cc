@@ -21,6 +21,8 @@ namespace {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
+// For what is left to say after the cut.
+constexpr Duration kLastAnswers = std::chrono::seconds(1);
 // After an accept that failed for want of file descriptors.
 constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 
@@ -34,7 +36,9 @@ class BeastServer : public HttpServer {
         acceptor_(io_[0].context),
         accept_timer_(acceptor_.get_executor()) {}
 
-  ~BeastServer() override { Shutdown(Duration::zero()); }
+  ~BeastServer() override {
+    Shutdown(Duration::zero(), [] {});
+  }
 
   absl::Status Listen() {
     error_code ec;
@@ -60,7 +64,7 @@ class BeastServer : public HttpServer {
 
   uint16_t port() const override { return port_; }
 
-  void Shutdown(Duration patience) override {
+  void Shutdown(Duration patience, const std::function<void()>& cut) override {
     if (std::exchange(shut_down_, true)) return;
     asio::post(acceptor_.get_executor(), [this] {
       error_code ignored;
@@ -68,7 +72,8 @@ class BeastServer : public HttpServer {
       accept_timer_.cancel();
     });
     ForEachConnection([](HttpConnection& c) { c.Drain(); });
-    if (!WaitUntilEmpty(patience)) {
+    if (!WaitUntilEmpty(patience)) cut();
+    if (!WaitUntilEmpty(kLastAnswers)) {
       ForEachConnection([](HttpConnection& c) { c.Close(ClientLoss::kLeft); });
       WaitUntilEmpty(std::chrono::seconds(1));
     }

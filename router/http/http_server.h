@@ -98,13 +98,14 @@ class HttpServer {
   // Binds and begins to serve. UNAVAILABLE when the address is in use or cannot be bound.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options,
                                                            HttpHandler handler);
-  virtual ~HttpServer() = default;  // as Shutdown with no patience
+  virtual ~HttpServer() = default;  // as Shutdown with no patience and nothing that cuts
 
   virtual uint16_t port() const = 0;
 
   // Accepts no more, closes idle connections, lets answers in progress complete until `patience`
-  // has passed, then closes the rest. Returns when all threads have ended. Idempotent.
-  virtual void Shutdown(Duration patience) = 0;
+  // has passed, then calls `cut`, which has the rest end early, and closes what has not ended a
+  // second later. Returns when all threads have ended. Idempotent.
+  virtual void Shutdown(Duration patience, const std::function<void()>& cut) = 0;
 };
 
 }  // namespace tandem

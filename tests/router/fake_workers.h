@@ -41,9 +41,10 @@ class FakeWorkers : public SessionClient {
       }
       if (std::holds_alternative<RouterHeartbeat>(message)) answers.push_back(WorkerHeartbeat{});
     }
-    if (!answers.empty()) (void)sink_->OnMessages(worker, std::move(answers));
+    if (!answers.empty()) sink_->OnMessages(worker, std::move(answers), ReadCredit());
     return absl::OkStatus();
   }
+  bool backlogged(size_t) const override { return false; }
   void EndSession(size_t worker, const absl::Status& reason) override {
     sink_->OnDown(worker, reason);
   }

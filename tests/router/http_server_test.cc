@@ -36,7 +36,7 @@ class HttpServerTest : public ::testing::Test {
   }
 
   ~HttpServerTest() override {
-    server_->Shutdown(Duration::zero());
+    server_->Shutdown(Duration::zero(), [] {});
     kept_.reset();  // before the server: its room is the server's
   }
 

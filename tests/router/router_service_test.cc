@@ -386,7 +386,7 @@ TEST_F(RouterServiceTest, FullWorkersGive429WithRetryAfter) {
   EXPECT_NE(r.headers.count("retry-after-ms"), 0u);
 }
 
-TEST_F(RouterServiceTest, StopLetsAnswersCompleteAndEndsTheRest) {
+TEST_F(RouterServiceTest, StopLetsAnswersCompleteAndEndsTheRestWithAnError) {
   StartRouter(Script::kSilent);
   RawHttpClient idle(port());
   EXPECT_EQ(idle.Get("/live").status, 200);
@@ -397,6 +397,8 @@ TEST_F(RouterServiceTest, StopLetsAnswersCompleteAndEndsTheRest) {
   ASSERT_TRUE(stuck.ReceiveUntil("data: "));
   service_->Stop(std::chrono::milliseconds(50));
   EXPECT_TRUE(idle.PeerCloses());
+  EXPECT_TRUE(stuck.ReceiveUntil("the router is shutting down"));
+  EXPECT_TRUE(stuck.ReceiveUntil("data: [DONE]"));
   EXPECT_TRUE(stuck.PeerCloses());
   RawHttpClient late(port());
   EXPECT_EQ(late.Get("/live").status, 0);

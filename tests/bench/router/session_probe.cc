@@ -56,7 +56,7 @@ class Probe : public SessionClientSink {
     Begin();
   }
   // On gRPC's thread, as an event loop's client would: no other thread is woken for a request.
-  bool OnMessages(size_t, std::vector<WorkerToRouter> messages) override {
+  void OnMessages(size_t, std::vector<WorkerToRouter> messages, ReadCredit) override {
     MutexLock lock(&mutex_);
     for (const WorkerToRouter& message : messages) {
       TANDEM_CHECK_MSG(!std::holds_alternative<Refused>(message), "the worker refused");
@@ -67,7 +67,6 @@ class Probe : public SessionClientSink {
       whole_us_.push_back(SinceSent());
       Next();
     }
-    return true;
   }
   void OnDown(size_t, const absl::Status&) override {}
 

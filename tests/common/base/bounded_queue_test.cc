@@ -75,6 +75,14 @@ TEST(BoundedQueueTest, CloseWakesTheConsumer) {
   EXPECT_THAT(popped, IsEmpty());
 }
 
+TEST(BoundedQueueTest, WakeEndsOneWaitAndKeepsTheValues) {
+  BoundedQueue<int> queue(4);
+  queue.Wake();
+  EXPECT_TRUE(queue.PopAll(kNever).empty());
+  ASSERT_TRUE(queue.TryPush(1));
+  EXPECT_EQ(queue.PopAll(kNever).size(), 1u);
+}
+
 TEST(BoundedQueueTest, ManyProducersLoseAndRepeatNothing) {
   constexpr int kProducers = 4;
   constexpr int kEach = 500;

@@ -2,6 +2,7 @@
 // sleeping.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <vector>
@@ -21,12 +22,12 @@ class SessionLog {
   void Opened(uint64_t id) {
     Change([&] { opened_.push_back(id); });
   }
-  bool Received(std::vector<Message> messages) {
+  void Received(std::vector<Message> messages, ReadCredit credit) {
     Change([&] {
       ++batches_;
       for (auto& message : messages) received_.push_back(std::move(message));
+      if (hold_) held_.push_back(std::move(credit));
     });
-    return accept_;
   }
   void Closed(const absl::Status& reason) {
     Change([&] { closed_.push_back(reason); });
@@ -38,16 +39,24 @@ class SessionLog {
   bool AwaitReceived(size_t count) {
     return Await([&] { return received_.size() >= count; });
   }
-  bool AwaitClosed(size_t count) {
-    return Await([&] { return closed_.size() >= count; });
+  bool AwaitClosed(size_t count, Duration patience = kTestPatience) {
+    return Await([&] { return closed_.size() >= count; }, patience);
   }
 
   std::vector<uint64_t> opened() { return Copy(opened_); }
   std::vector<Message> received() { return Copy(received_); }
   std::vector<absl::Status> closed() { return Copy(closed_); }
   size_t batches() { return Copy(batches_); }
-  void RefuseMessages() {
-    Change([&] { accept_ = false; });
+  // From now on frames count as unhandled, until LetGo.
+  void Hold() {
+    Change([&] { hold_ = true; });
+  }
+  void LetGo() {
+    std::vector<ReadCredit> held;
+    Change([&] {
+      hold_ = false;
+      held = std::move(held_);
+    });
   }
 
  private:
@@ -56,9 +65,9 @@ class SessionLog {
     change();
     changed_.NotifyAll();
   }
-  bool Await(const std::function<bool()>& condition) {
+  bool Await(const std::function<bool()>& condition, Duration patience = kTestPatience) {
     MutexLock lock(&mutex_);
-    return changed_.WaitUntil(&mutex_, SystemClock().Now() + kTestPatience, condition);
+    return changed_.WaitUntil(&mutex_, SystemClock().Now() + patience, condition);
   }
   template <class T>
   T Copy(const T& value) {
@@ -72,16 +81,19 @@ class SessionLog {
   std::vector<Message> received_;
   std::vector<absl::Status> closed_;
   size_t batches_ = 0;
-  bool accept_ = true;
+  bool hold_ = false;
+  std::vector<ReadCredit> held_;
 };
 
 class RecordingServerSink : public SessionSink {
  public:
   SessionLog<RouterToWorker> log;
   void OnOpened(SessionId session, const RouterHello&) override { log.Opened(session.value()); }
-  bool OnMessages(SessionId, std::vector<RouterToWorker> messages) override {
-    return log.Received(std::move(messages));
+  void OnMessages(SessionId, std::vector<RouterToWorker> messages, ReadCredit credit) override {
+    log.Received(std::move(messages), std::move(credit));
   }
+  void OnBacklogCleared() override { ++backlogs_cleared; }
+  std::atomic<int> backlogs_cleared = 0;
   void OnClosed(SessionId, const absl::Status& reason) override { log.Closed(reason); }
 };
 
@@ -92,8 +104,8 @@ class RecordingClientSink : public SessionClientSink {
   void OnUp(size_t, const WorkerHello& hello) override {
     log.Opened(hello.handshake.incarnation.value());
   }
-  bool OnMessages(size_t, std::vector<WorkerToRouter> messages) override {
-    return log.Received(std::move(messages));
+  void OnMessages(size_t, std::vector<WorkerToRouter> messages, ReadCredit credit) override {
+    log.Received(std::move(messages), std::move(credit));
   }
   void OnDown(size_t, const absl::Status& reason) override { log.Closed(reason); }
 };

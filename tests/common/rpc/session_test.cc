@@ -201,14 +201,92 @@ TEST_F(SessionTest, EndSessionTellsTheRouterWhy) {
   ASSERT_TRUE(worker_.log.AwaitClosed(1));
 }
 
-TEST_F(SessionTest, SinkWithoutRoomEndsTheSession) {
-  Connect();
-  worker_.log.RefuseMessages();
-  ASSERT_TRUE(client_->Send(0, {NumberedCancel(1)}).ok());
-  ASSERT_TRUE(worker_.log.AwaitClosed(1));
-  EXPECT_TRUE(absl::IsResourceExhausted(worker_.log.closed()[0]));
+// Two frames may be unhandled, and 200 messages make a backlog.
+SessionLimits NarrowLimits() {
+  SessionLimits limits = PatientLimits();
+  limits.max_unhandled_frames = 2;
+  limits.max_queued_messages = 800;
+  return limits;
+}
+
+// Long enough for few of them to fill what is between the two ends.
+TokenFrame NumberedFrame(uint64_t n) {
+  TokenFrame frame{.request = RequestId(n), .epoch = 1};
+  frame.tokens.assign(4000, 49000);
+  return frame;
+}
+
+TEST_F(SessionTest, SlowRouterIsReadAsFarAsItsCreditsGoAndItsWorkerHearsOfTheBacklog) {
+  Connect(NarrowLimits(), NarrowLimits());
+  router_.log.Hold();
+  std::vector<uint64_t> expected;
+  while (!server_->backlogged()) {
+    expected.push_back(expected.size());
+    ASSERT_TRUE(server_->Send(session_, {NumberedFrame(expected.back())}).ok());
+    ASSERT_LT(expected.size(), 20000);
+  }
+  EXPECT_LE(router_.log.batches(), 2);
+  EXPECT_EQ(worker_.backlogs_cleared, 0);
+  router_.log.LetGo();
+  ASSERT_TRUE(router_.log.AwaitReceived(expected.size()));
+  EXPECT_EQ(RequestsOf<TokenFrame>(router_.log.received()), expected);
+  EXPECT_EQ(worker_.backlogs_cleared, 1);
+  EXPECT_FALSE(server_->backlogged());
+  EXPECT_THAT(router_.log.closed(), IsEmpty());
+}
+
+TEST_F(SessionTest, SlowWorkerIsReadAsFarAsItsCreditsGo) {
+  Connect(NarrowLimits(), NarrowLimits());
+  worker_.log.Hold();
+  for (uint64_t n = 0; n < 500; ++n) ASSERT_TRUE(client_->Send(0, {NumberedCancel(n)}).ok());
+  ASSERT_TRUE(worker_.log.AwaitReceived(1));
+  EXPECT_LE(worker_.log.batches(), 2);
+  worker_.log.LetGo();
+  ASSERT_TRUE(worker_.log.AwaitReceived(500));
+  EXPECT_THAT(worker_.log.closed(), IsEmpty());
+}
+
+TEST_F(SessionTest, PeerIsNotSilentWhileNobodyListens) {
+  SessionLimits client_limits = NarrowLimits();
+  client_limits.max_unhandled_frames = 1;
+  client_limits.silence_limit = Ms(200);
+  Connect(NarrowLimits(), client_limits);
+  router_.log.Hold();
+  ASSERT_TRUE(server_->Send(session_, {NumberedBooked(1)}).ok());
+  ASSERT_TRUE(router_.log.AwaitReceived(1));
+  EXPECT_FALSE(router_.log.AwaitClosed(1, Ms(600)));
+  router_.log.LetGo();
+  ASSERT_TRUE(router_.log.AwaitClosed(1));  // now it is
+}
+
+TEST_F(SessionTest, RouterThatReadsNothingOfALongBacklogLosesItsSession) {
+  SessionLimits impatient = NarrowLimits();
+  impatient.silence_limit = Ms(300);
+  Connect(impatient, NarrowLimits());
+  router_.log.Hold();
+  uint64_t n = 0;
+  while (worker_.log.closed().empty()) {
+    if (!client_->backlogged(0)) (void)client_->Send(0, {RouterHeartbeat{}});  // it is not silent
+    if (!server_->backlogged()) (void)server_->Send(session_, {NumberedFrame(++n)});
+  }
+  EXPECT_THAT(std::string(worker_.log.closed()[0].message()), HasSubstr("reads nothing"));
+  EXPECT_FALSE(server_->backlogged());
+  router_.log.LetGo();
   ASSERT_TRUE(router_.log.AwaitClosed(1));
-  EXPECT_TRUE(absl::IsResourceExhausted(router_.log.closed()[0]));
+}
+
+TEST_F(SessionTest, CreditsMayOutliveTheirSessions) {
+  Connect();
+  router_.log.Hold();
+  worker_.log.Hold();
+  ASSERT_TRUE(client_->Send(0, {NumberedCancel(1)}).ok());
+  ASSERT_TRUE(server_->Send(session_, {NumberedBooked(1)}).ok());
+  ASSERT_TRUE(worker_.log.AwaitReceived(1));
+  ASSERT_TRUE(router_.log.AwaitReceived(1));
+  client_.reset();
+  server_.reset();
+  router_.log.LetGo();
+  worker_.log.LetGo();
 }
 
 TEST_F(SessionTest, FullOutgoingQueueEndsTheSession) {

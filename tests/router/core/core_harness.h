@@ -78,6 +78,10 @@ class CoreHarness {
     core.StopMatched(RequestId(id), clock.Now());
     Collect();
   }
+  void EndAll() {
+    core.EndAll(clock.Now());
+    Collect();
+  }
   // Lets time pass; workers named in `alive` send a heartbeat just before each tick.
   void Advance(Duration d, std::vector<uint32_t> alive = {0, 1, 2, 3, 4, 5, 6, 7}) {
     const Instant end = clock.Now() + d;

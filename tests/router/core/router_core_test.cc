@@ -270,6 +270,24 @@ TEST(RouterCoreTest, ClientGoneCancelsOnAllWorkers) {
   EXPECT_EQ(h.ended.size(), 1u);
 }
 
+TEST(RouterCoreTest, EndAllEndsRunningWaitingAndLaterRequestsWithAnError) {
+  RouterCoreOptions options = CoreHarness::DefaultOptions();
+  options.max_concurrent = 1;
+  CoreHarness h(options);
+  h.Up(1, kD, 11);
+  h.Submit(1, 20);
+  h.Receive(1, Booked{RequestId(1), 1, 0});
+  h.Submit(2, 20);
+  EXPECT_EQ(h.Sent<Generate>(1).size(), 1u);
+  h.EndAll();
+  EXPECT_EQ(h.Sent<Cancel>(1).size(), 1u);
+  EXPECT_EQ(h.Sent<Generate>(1).size(), 0u);
+  h.Submit(3, 20);
+  ASSERT_EQ(h.ended.size(), 3u);
+  for (const EndStream& end : h.ended) EXPECT_EQ(end.error->kind, StreamErrorKind::kNoWorker);
+  EXPECT_EQ(h.core.active_requests(), 0u);
+}
+
 TEST(RouterCoreTest, StopMatchedCancelsAndEndsAsStop) {
   CoreHarness h;
   h.Up(1, kD, 11);
