@@ -8,7 +8,8 @@ namespace {
 // Rows of a tile: enough to pay for widening a block of keys and values, few enough that their
 // states stay in L1.
 constexpr int kTileRows = 8;
-// With fewer tiles than this for each thread, splits are shared out too.
+// With fewer tiles than this for each thread, splits are shared out too; with fewer of what is
+// shared out, so are KV heads.
 constexpr int kTilesPerThread = 4;
 // Bounds the memory for shared-out splits, 64 MB; a step that needs more runs by tiles.
 constexpr int64_t kMaxStateFloats = int64_t{16} << 20;
@@ -16,12 +17,14 @@ constexpr int64_t kMaxStateFloats = int64_t{16} << 20;
 }  // namespace
 
 void TiledAttention::Bind(const StepState& step) {
-  const int head_dim = step.cache().layout.head_dim;
+  const KvLayout& layout = step.cache().layout;
+  const int head_dim = layout.head_dim;
   tile_rows_ = std::clamp(kMaxTileQueries / step.group_size(), 1, kTileRows);
   tile_state_floats_ = int64_t{tile_rows_} * step.group_size() * StateFloats(head_dim);
   split_scratch_floats_ = SplitScratchFloats(head_dim, tile_rows_, step.group_size());
   scratch_.resize(parallel_.num_threads());
-  for (auto& scratch : scratch_) scratch.resize(split_scratch_floats_ + 2 * tile_state_floats_);
+  const int64_t floats = split_scratch_floats_ + (1 + layout.kv_heads) * tile_state_floats_;
+  for (auto& scratch : scratch_) scratch.resize(floats);
 }
 
 void TiledAttention::Plan(const StepState& step) {
@@ -88,33 +91,51 @@ AttentionTile TiledAttention::Describe(const StepState& step, int layer, const T
           .table = step.table(tile.first_row)};
 }
 
+int TiledAttention::HeadsEach(int tasks, int kv_heads) const {
+  const int threads = parallel_.num_threads();
+  return threads == 1 || tasks >= kTilesPerThread * threads ? kv_heads : 1;
+}
+
 void TiledAttention::RunTiles(const StepState& step, int layer, const float* q, float* out) {
   const int kv_heads = step.cache().layout.kv_heads;
   const int num_tiles = static_cast<int>(tiles_.size());
-  parallel_.Run(num_tiles * kv_heads, [&](int task, int thread) {
+  const int heads_each = HeadsEach(num_tiles, kv_heads);
+  const int tasks_each = kv_heads / heads_each;
+  parallel_.Run(num_tiles * tasks_each, [&](int task, int thread) {
     // Last tiles first: in a chunk they have the longest context, and a long task at the end would
     // leave threads idle.
-    const Tile& tile = tiles_[num_tiles - 1 - task / kv_heads];
-    const auto view = Describe(step, layer, tile, task % kv_heads, q);
+    const Tile& tile = tiles_[num_tiles - 1 - task / tasks_each];
+    const int first_head = task % tasks_each * heads_each;
     float* scratch = scratch_[thread].data();
     float* states = scratch + split_scratch_floats_;
-    float* total = states + tile_state_floats_;
+    float* totals = states + tile_state_floats_;
     for (int split = 0; split < tile.splits; ++split) {
-      attend_(view, split, scratch, states);
-      avx2::MergeSplit(view, split, states, total);
+      for (int head = 0; head < heads_each; ++head) {
+        const auto view = Describe(step, layer, tile, first_head + head, q);
+        attend_(view, split, scratch, states);
+        avx2::MergeSplit(view, split, states, totals + head * tile_state_floats_);
+      }
     }
-    avx2::FinishTile(view, total, out + (view.q - q));
+    for (int head = 0; head < heads_each; ++head) {
+      const auto view = Describe(step, layer, tile, first_head + head, q);
+      avx2::FinishTile(view, totals + head * tile_state_floats_, out + (view.q - q));
+    }
   });
 }
 
 void TiledAttention::RunSplits(const StepState& step, int layer, const float* q, float* out) {
   const int kv_heads = step.cache().layout.kv_heads;
-  parallel_.Run(static_cast<int>(split_tasks_.size()) * kv_heads, [&](int task, int thread) {
-    const SplitTask& item = split_tasks_[task / kv_heads];
+  const int num_splits = static_cast<int>(split_tasks_.size());
+  const int heads_each = HeadsEach(num_splits, kv_heads);
+  const int tasks_each = kv_heads / heads_each;
+  parallel_.Run(num_splits * tasks_each, [&](int task, int thread) {
+    const SplitTask& item = split_tasks_[task / tasks_each];
     const Tile& tile = tiles_[item.tile];
-    const int kv_head = task % kv_heads;
-    attend_(Describe(step, layer, tile, kv_head, q), item.split, scratch_[thread].data(),
-            SplitStates(step, tile, kv_head, item.split));
+    const int first_head = task % tasks_each * heads_each;
+    for (int head = first_head; head < first_head + heads_each; ++head) {
+      attend_(Describe(step, layer, tile, head, q), item.split, scratch_[thread].data(),
+              SplitStates(step, tile, head, item.split));
+    }
   });
   for (const Tile& tile : tiles_) {
     for (int kv_head = 0; kv_head < kv_heads; ++kv_head) {

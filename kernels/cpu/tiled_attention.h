@@ -41,6 +41,10 @@ class TiledAttention {
 
   AttentionTile Describe(const StepState& step, int layer, const Tile& tile, int kv_head,
                          const float* q) const;
+  // KV heads of one task, where `tasks` tiles or splits are there to share out. All of them where
+  // the threads find enough to do: they lie side by side in a block, so what the hardware fetches
+  // ahead of one head's part is the next one's.
+  int HeadsEach(int tasks, int kv_heads) const;
   void RunTiles(const StepState& step, int layer, const float* q, float* out);
   void RunSplits(const StepState& step, int layer, const float* q, float* out);
   // The states of one (tile, KV head, split) in states_.
@@ -52,9 +56,9 @@ class TiledAttention {
   int64_t tile_state_floats_ = 0;  // of the largest tile
   int64_t split_scratch_floats_ = 0;
   std::vector<std::vector<float>>
-      scratch_;  // per thread: what a split needs, and two sets of states
+      scratch_;  // per thread: what a split needs, its states, and each head's sum of states
   std::vector<Tile> tiles_;
-  std::vector<SplitTask> split_tasks_;  // empty: one task per tile and KV head
+  std::vector<SplitTask> split_tasks_;  // empty: tiles are shared out
   std::vector<float> states_;
 };
 
