@@ -2,6 +2,7 @@
 prompts under open load with and without the window. Latency stands beside the throughput that it costs."""
 import os
 import random
+import time
 
 import load
 import prompts
@@ -17,6 +18,7 @@ WINDOWS_MS = (0, 5, 20)
 SHORT_PROMPT, SHORT_OUTPUT = (24, 64), (1, 4)
 RATES = (4, 12)  # short bulk requests a second
 WARM_S = 2
+IDLE_SPAN_S = 0.5
 
 
 def beside_bulk(context, server, text, fields, seed):
@@ -43,6 +45,25 @@ FIGURES = {"p50": ("the stream's median gap", "ms", False), "p99": ("its 99th pe
            "bulk": ("the bulk requests", "tokens/s out", True), "all": ("bulk requests and stream", "tokens/s out", True)}
 
 
+def cpu_seconds(server):
+    """Processor time of all processes of the cluster so far."""
+    total = 0
+    for pid in server.processes().values():
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_idle(found):
+    """After its start a worker still readies the memory of its cache for some seconds."""
+    while True:
+        before = sum(map(cpu_seconds, found))
+        time.sleep(IDLE_SPAN_S)  # the span over which they are watched
+        if sum(map(cpu_seconds, found)) - before < 0.1 * IDLE_SPAN_S:
+            return
+
+
 def lanes(context):
     server = servers.colocated()
     as_bulk, as_equals = "ours", "all sent as interactive"
@@ -50,7 +71,8 @@ def lanes(context):
     with servers.running(server):
         text = prompts.Prompts(server.cluster)
         beside_bulk(context, server, text, LATER, "warm")
-        for i in range(2 if context.quick else 5):
+        wait_until_idle([server])
+        for i in range(context.repeats):
             for name, fields in ((as_bulk, LATER), (as_equals, None)):
                 seen[name].append(beside_bulk(context, server, text, fields, f"lanes{i}-{name}"))
     rows = [Row(label, unit, [m[figure] for m in seen[as_bulk]], higher, peers={as_equals: [m[figure] for m in seen[as_equals]]})
@@ -62,16 +84,6 @@ def lanes(context):
              f"The price: bulk requests reach {100 * median(ours) / median(equals):.0f} % of the tokens/s that they reach as equals. "
              "While a stream runs, its steps have room for a few bulk sequences, and each step reads all weights."]
     return Table("lanes", f"an interactive stream beside {BULK} bulk requests", rows, notes)
-
-
-def cpu_seconds(server):
-    """Processor time of all processes of the cluster so far."""
-    total = 0
-    for pid in server.processes().values():
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def short_bulk(context, server, text, rate, span_s, seed):
@@ -95,12 +107,13 @@ WINDOW_FIGURES = {"p50": ("median time of an answer", "ms", False), "p99": ("its
 
 def window(context):
     span_s = 5 if context.quick else 15
-    found = [servers.Ours(f"window {ms} ms", 0, 1, 2, decode=["--batch-window-ms", str(ms)]) for ms in WINDOWS_MS]
+    found = [servers.Ours(f"window {ms} ms", 0, 1, 2, decode_flags=["--batch-window-ms", str(ms)]) for ms in WINDOWS_MS]
     seen = {}
     with servers.running(*found):
         text = prompts.Prompts(found[0].cluster)
         for server in found:
             short_bulk(context, server, text, max(RATES), WARM_S, "warm")
+        wait_until_idle(found)
         for rate in RATES:
             for i in range(1 if context.quick else 3):
                 for server in found:
