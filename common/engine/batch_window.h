@@ -1,6 +1,7 @@
 // BatchWindow: after a pause the first step of a worker may wait a moment for more work to join it.
-// Every step reads all the weights, whatever it computes, so two short prompts in one step cost
-// little more than one.
+// Every step reads all the weights, whatever it computes, so where reading them is what a step
+// costs, two short prompts in one step cost little more than one. On two processor cores it is not
+// (tests/bench, claim `lanes`), which is why the window is 0 unless somebody sets it.
 //
 // It concerns bulk work alone: an interactive sequence starts a step at once, and what has gathered
 // by then joins as the planner allows. So does as much work as a step may hold. While steps follow
