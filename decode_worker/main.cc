@@ -32,7 +32,8 @@ absl::Status RunDecodeWorker(const DecodeConfig& config) {
                                        config.chunk_tokens, config.max_prefill_tokens_per_step),
                                    .max_sequences = config.max_sequences,
                                    .max_time = config.step_budget,
-                                   .max_stretch = kMaxStretch}},
+                                   .max_stretch = kMaxStretch},
+                   .batch_window = config.batch_window},
                   setup->cache.get());
   return Serve(config, setup.get(), &core, [&](WorkerMetrics* metrics) {
     const DecodeCounters& counters = core.counters();

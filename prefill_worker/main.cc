@@ -19,6 +19,7 @@ absl::Status RunPrefillWorker(const PrefillConfig& config) {
                     .block_layer_bytes = setup->memory.block_bytes,
                     .chunk_tokens = config.chunk_tokens,
                     .max_step_time = config.step_budget,
+                    .batch_window = config.batch_window,
                     .max_running = config.max_sequences,
                     .max_model_len = setup->hello.max_model_len},
                    setup->cache.get());

@@ -169,7 +169,8 @@ Parsed<ServableRequest> Frontend::Prepare(ApiKind kind, absl::string_view body) 
                          .prepared = std::move(prepared.value()),
                          .answer = AnswerOptions::From(request),
                          .seed = request.seed,
-                         .cache_salt = std::move(request.cache_salt)};
+                         .cache_salt = std::move(request.cache_salt),
+                         .lane = request.lane};
 }
 
 void Frontend::Tokenize(bool reverse, HttpRequest request, std::shared_ptr<ResponseWriter> writer) {

@@ -91,7 +91,8 @@ void ServedRequest::Submit(ServableRequest request) {
                       .prompt = std::move(prepared.prompts[i]),
                       .sampling = std::move(prepared.sampling[i]),
                       .cache_salt = request.cache_salt,
-                      .deadline = deadline};
+                      .deadline = deadline,
+                      .lane = request.lane};
     if (!request.seed.has_value()) event.sampling.seed = context_.random_bits();
     requests_.push_back(event.request);
     if (!context_.core->Submit(std::move(event), std::make_shared<StreamDelivery::Route>(

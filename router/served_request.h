@@ -46,6 +46,7 @@ struct ServableRequest {
   AnswerOptions answer;
   std::optional<uint64_t> seed;  // the client's
   std::string cache_salt;
+  Lane lane = Lane::kInteractive;
 };
 
 class ServedRequest : public StreamReceiver, public std::enable_shared_from_this<ServedRequest> {

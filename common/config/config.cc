@@ -14,6 +14,7 @@ namespace {
 constexpr uint32_t kMaxTokens = 1 << 20;
 constexpr uint32_t kBlockTokens = 16;
 constexpr uint32_t kMaxStepMs = 60'000;
+constexpr uint32_t kMaxBatchWindowMs = 100;
 constexpr size_t kMinSecretBytes = 16;
 constexpr Duration kZero = Duration::zero();
 
@@ -90,6 +91,8 @@ void AddWorker(WorkerConfig* c, OptionSet* options) {
                 absl::StrCat(c->max_sequences), IntoCount(&c->max_sequences, 1, 1u << 16)});
   options->Add({"reserve_blocks", "N", "KV blocks that are never booked.",
                 absl::StrCat(c->reserve_blocks), IntoCount(&c->reserve_blocks, 0, 1u << 28)});
+  options->Add({"batch_window_ms", "N", "How long a first step waits for more bulk work.", "0",
+                IntoMilliseconds(&c->batch_window, kMaxBatchWindowMs)});
   options->Add({"numerics", "MODE", "strict or mixed: which workers pair.", "strict",
                 IntoChoice<NumericsChoice>(&c->numerics, {{"strict", NumericsChoice::kStrict},
                                                           {"mixed", NumericsChoice::kMixed}})});
@@ -167,8 +170,8 @@ absl::StatusOr<PrefillConfig> ParsePrefillConfig(absl::Span<const std::string> a
   AddWorker(&c, &options);
   options.Add({"chunk_tokens", "N", "Tokens of one step, of all jobs together.",
                absl::StrCat(c.chunk_tokens), IntoCount(&c.chunk_tokens, kBlockTokens, 1u << 16)});
-  options.Add({"step_budget_ms", "N", "Longest step; 0: as long as chunk-tokens take.", "1000",
-               IntoMilliseconds(&c.step_budget, kMaxStepMs)});
+  options.Add({"step_budget_ms", "N", "Longest interactive step; 0: as long as chunk-tokens take.",
+               "1000", IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
   RETURN_IF_ERROR(CheckWorker(c));

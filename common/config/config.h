@@ -84,6 +84,8 @@ struct WorkerConfig : CommonConfig {
   uint32_t max_model_len = 0;  // tokens of prompt and output; 0: the model's own
   uint32_t max_sequences = 64;
   uint32_t reserve_blocks = 0;  // never booked
+  // The first step after a pause waits this long for more bulk work to join it.
+  Duration batch_window{};
   NumericsChoice numerics = NumericsChoice::kStrict;
   std::string transport =
       "auto";  // KV transport: auto, or a name the worker's transfer library knows
@@ -93,7 +95,8 @@ struct WorkerConfig : CommonConfig {
 
 struct PrefillConfig : WorkerConfig {
   uint32_t chunk_tokens = 512;  // tokens of one step, of all jobs together; a multiple of 16
-  Duration step_budget = std::chrono::seconds(1);  // longest step; zero: only chunk_tokens counts
+  // Longest step with interactive jobs; zero: only chunk_tokens counts.
+  Duration step_budget = std::chrono::seconds(1);
 };
 
 struct DecodeConfig : WorkerConfig {

@@ -1,7 +1,7 @@
 #include "common/engine/step_planner.h"
 
 #include <algorithm>
-#include <optional>
+#include <tuple>
 
 #include "common/base/check.h"
 #include "common/kv/block_size.h"
@@ -20,6 +20,8 @@ uint32_t Missing(const RunnableSequence& s) { return s.total - s.computed; }
 
 bool Decodes(const RunnableSequence& s) { return Missing(s) == 1; }
 
+bool Interactive(const RunnableSequence& s) { return s.lane == Lane::kInteractive; }
+
 // 0: decoding; 1: the tail of a landed prefix; 2: long work.
 int Class(const RunnableSequence& s) {
   if (Decodes(s)) return 0;
@@ -35,21 +37,21 @@ uint32_t PartSize(const RunnableSequence& s, uint32_t room) {
   return block_end > s.computed ? block_end - s.computed : room;
 }
 
-// The time that a step may take, known once its decoding is planned.
+// The time that a step may take. Sequences come in the planner's order; each stage narrows the
+// limit, from the work planned before it.
 class TimeRoom {
  public:
-  TimeRoom(const StepLimits& limits, const StepCostModel& cost, const StepWork& decoding)
-      : cost_(cost), work_(decoding) {
-    if (!cost.fitted()) return;
-    if (limits.max_time > Duration::zero()) {
-      limit_ = limits.max_time;
-    } else if (limits.max_stretch > 0 && decoding.rows > 0) {
-      limit_ = std::chrono::duration_cast<Duration>(limits.max_stretch * cost.Predict(decoding));
-    }
+  TimeRoom(const StepLimits& limits, const StepCostModel& cost) : limits_(limits), cost_(cost) {}
+
+  // The next sequence is `s`.
+  void Reach(const RunnableSequence& s) {
+    if (stage_ == Stage::kDecoding && !(Interactive(s) && Decodes(s))) EndDecoding();
+    if (stage_ == Stage::kInteractive && !Interactive(s)) EndInteractive();
   }
 
   // The largest number of tokens of `s`, at most `most`, that keeps the step within its time.
   uint32_t TokensThatFit(const RunnableSequence& s, uint32_t most) const {
+    if (limit_ == Duration::max()) return most;
     uint32_t fits = 0;
     for (uint32_t too_many = most + 1; too_many - fits > 1;) {
       const uint32_t count = fits + (too_many - fits) / 2;
@@ -60,8 +62,38 @@ class TimeRoom {
   void Use(const RunnableSequence& s, uint32_t count) { work_ += WorkOf(s.computed, count); }
 
  private:
+  enum class Stage : uint8_t { kDecoding, kInteractive, kBulk };
+
+  void EndDecoding() {
+    stage_ = Stage::kInteractive;
+    decodes_ = work_.rows > 0;
+    if (!cost_.fitted()) return;
+    if (limits_.max_time > Duration::zero()) {
+      limit_ = limits_.max_time;
+    } else if (decodes_) {
+      LimitToStretch();
+    }
+  }
+  void EndInteractive() {
+    stage_ = Stage::kBulk;
+    if (work_.rows == 0) {
+      limit_ = Duration::max();  // nobody waits for it
+    } else if (!decodes_ && cost_.fitted()) {
+      LimitToStretch();
+    }
+  }
+  void LimitToStretch() {
+    if (limits_.max_stretch <= 0) return;
+    const auto stretched =
+        std::chrono::duration_cast<Duration>(limits_.max_stretch * cost_.Predict(work_));
+    limit_ = std::min(limit_, stretched);
+  }
+
+  const StepLimits& limits_;
   const StepCostModel& cost_;
   StepWork work_;
+  Stage stage_ = Stage::kDecoding;
+  bool decodes_ = false;  // something interactive does
   Duration limit_ = Duration::max();
 };
 
@@ -77,11 +109,13 @@ void Use(const RunnableSequence& s, uint32_t tokens, Room* room) {
   --room->sequences;
 }
 
-// Of those with more than one token missing; null without any.
-const RunnableSequence* OldestLong(absl::Span<const RunnableSequence* const> sequences) {
+// The oldest that fits the description; null without any.
+template <class Predicate>
+const RunnableSequence* OldestOf(absl::Span<const RunnableSequence* const> sequences,
+                                 const Predicate& matches) {
   const RunnableSequence* oldest = nullptr;
   for (const RunnableSequence* s : sequences) {
-    if (!Decodes(*s) && (oldest == nullptr || s->age_rank < oldest->age_rank)) oldest = s;
+    if (matches(*s) && (oldest == nullptr || s->age_rank < oldest->age_rank)) oldest = s;
   }
   return oldest;
 }
@@ -106,34 +140,32 @@ std::vector<PlannedPart> PlanStep(absl::Span<const RunnableSequence> runnable,
   }
   if (order.empty()) return {};
   std::sort(order.begin(), order.end(), [](const RunnableSequence* a, const RunnableSequence* b) {
-    const int class_a = Class(*a);
-    const int class_b = Class(*b);
-    return class_a != class_b ? class_a < class_b : a->age_rank < b->age_rank;
+    return std::tuple(a->lane, Class(*a), a->age_rank) <
+           std::tuple(b->lane, Class(*b), b->age_rank);
   });
 
   // A block's worth is set aside for the oldest until its turn comes, whatever stands before it.
-  const RunnableSequence& oldest = **std::min_element(
-      order.begin(), order.end(), [](const RunnableSequence* a, const RunnableSequence* b) {
-        return a->age_rank < b->age_rank;
-      });
+  const RunnableSequence& oldest = *OldestOf(order, [](const RunnableSequence&) { return true; });
   Room room{limits.max_batch_tokens, limits.max_prefill_tokens, limits.max_sequences};
   const uint32_t set_aside = std::min(PartSize(oldest, TokensFor(oldest, room)), kBlockTokens);
   Use(oldest, set_aside, &room);
+  const RunnableSequence* const oldest_long =
+      OldestOf(order, [](const RunnableSequence& s) { return !Decodes(s); });
+  const RunnableSequence* const oldest_interactive_long =
+      OldestOf(order, [](const RunnableSequence& s) { return !Decodes(s) && Interactive(s); });
 
   std::vector<PlannedPart> plan;
-  std::optional<TimeRoom> time;  // from the first one on that does not decode
-  const RunnableSequence* const oldest_long = OldestLong(order);
+  TimeRoom time(limits, cost);
   for (const RunnableSequence* s : order) {
     if (s == &oldest) Release(oldest, set_aside, &room);
+    time.Reach(*s);
     uint32_t tokens = TokensFor(*s, room);
-    if (!Decodes(*s)) {
-      if (!time) time.emplace(limits, cost, WorkOf(plan));
-      const uint32_t in_time = time->TokensThatFit(*s, std::min(tokens, Missing(*s)));
-      tokens = std::min(tokens, s == oldest_long ? std::max(in_time, s->grain) : in_time);
-    }
+    const uint32_t in_time = time.TokensThatFit(*s, std::min(tokens, Missing(*s)));
+    const bool must_move = s == &oldest || s == oldest_long || s == oldest_interactive_long;
+    tokens = std::min(tokens, must_move ? std::max(in_time, s->grain) : in_time);
     if (tokens < s->grain) continue;
     const uint32_t count = PartSize(*s, tokens);
-    if (time) time->Use(*s, count);
+    time.Use(*s, count);
     Use(*s, count, &room);
     plan.push_back({.key = s->key,
                     .start = s->computed,

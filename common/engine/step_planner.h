@@ -1,13 +1,25 @@
 // PlanStep: which tokens of which sequences the next step computes. A pure function of plain data;
 // both workers' cores use it.
 //
-// Order: sequences with one token missing (decoding), then those with at most a block missing (the
-// end of a prompt whose prefix landed), then longer work; within each, the oldest first. Long work
-// is cut at block ends where it can be.
+// Order: interactive before bulk sequences; in each lane those with one token missing (decoding),
+// then those with at most a block missing (the end of a prompt whose prefix landed), then longer
+// work; within each, the oldest first. Long work is cut at block ends where it can be.
 //
-// Progress: the oldest runnable sequence is in every plan. So with admission by age everything
-// finishes, whatever keeps arriving behind it. So is the oldest with more than one token missing,
-// however little time there is, unless tokens or sequences run out before it.
+// Time protects interactive streams. Interactive decoding is never held back for it. While anything
+// interactive is runnable, all bulk work, decoding too, joins only as far as the step keeps its
+// limit, which is reckoned over the interactive decoding alone. Where nothing interactive decodes
+// (it is the prompts that wait for their first token), bulk work makes the step at most
+// `max_stretch` times as long as the interactive work in it. With bulk work alone there is no limit
+// of time: tokens and sequences bound the step, and batches are as large as they get.
+//
+// Progress, in either lane: the oldest runnable sequence is in every plan. Ages never change and
+// only what is younger keeps arriving, so the oldest finishes, then the next is the oldest, and so
+// on: with admission by age everything finishes, bulk work too, whatever interactive work keeps
+// arriving behind it. The oldest with more than one token missing is in the plan as well, and so is
+// the oldest such interactive one (a bulk prompt before it must not take its turn), however little
+// time there is, unless tokens or sequences run out before it. Bulk sequences that time leaves out
+// wait in the order of their age, so the oldest of them leaves the sooner: each has the step to
+// itself, or its share of the time, when those before it are gone.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +29,7 @@
 #include "common/base/clock.h"
 #include "common/engine/cost_model.h"
 #include "common/engine/step.h"
+#include "common/protocol/lane.h"
 
 namespace tandem {
 
@@ -27,6 +40,7 @@ struct RunnableSequence {
   uint64_t age_rank = 0;  // smaller is older; unique
   bool samples = true;    // the logits after the last token are wanted (false on a prefill worker)
   uint32_t grain = 1;     // parts are multiples of it; divides what is missing
+  Lane lane = Lane::kInteractive;
 };
 
 // Counts are at least 1.
@@ -35,8 +49,9 @@ struct StepLimits {
   uint32_t max_prefill_tokens =
       512;  // per step, of sequences that miss more than one token; bounds a step's time
   uint32_t max_sequences = 256;
-  // What a step with long work in it may take. Zero: `max_stretch` times what its decoding alone
-  // takes, where anything decodes; zero as well: as long as it likes.
+  // What a step with interactive and other than interactive decoding work in it may take. Zero:
+  // `max_stretch` times what the interactive decoding alone takes, where there is any; zero as
+  // well: as long as it likes.
   Duration max_time{};
   double max_stretch = 0;
 };

@@ -19,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "common/protocol/handshake.h"
+#include "common/protocol/lane.h"
 #include "common/protocol/nonce.h"
 
 namespace tandem {
@@ -60,6 +61,7 @@ struct Generate {
   std::string cache_salt;                    // prefixes are shared only within equal salts
   Duration remaining{};                      // until the request's deadline
   std::optional<FillAssignment> assignment;  // none: decode fills by itself
+  Lane lane = Lane::kInteractive;
 };
 
 // A new remote filler for a booked request, or (none) the order to fill by itself, which is final
@@ -172,6 +174,7 @@ struct PrefillJob {
   std::string decode_address;  // opaque transfer address of the decode worker
   Incarnation decode;          // the life of the decode worker that booked it
   Duration remaining{};
+  Lane lane = Lane::kInteractive;
 };
 
 struct CancelJob {

@@ -15,7 +15,8 @@ namespace {
 // to Validate.
 Duration FromNanoseconds(int64_t ns) { return std::min(Duration(ns), kMaxWireDuration); }
 
-// Enums become their number unless it would not fit; Validate knows the valid ones, and 0 never is.
+// Enums become their number unless it would not fit; Validate knows the valid ones, and 0 never is,
+// but for a lane, where it is what a sender says that does not know lanes.
 template <class Enum>
 Enum FromNumber(int number) {
   return number > 0 && number < 256 ? static_cast<Enum>(number) : Enum{};
@@ -67,7 +68,8 @@ Generate Get(const v1::Generate& in) {
           .sampling = Get(in.sampling()),
           .cache_salt = in.cache_salt(),
           .remaining = FromNanoseconds(in.remaining_ns()),
-          .assignment = GetAssignment(in)};
+          .assignment = GetAssignment(in),
+          .lane = FromNumber<Lane>(in.lane())};
 }
 
 Assign Get(const v1::Assign& in) {
@@ -88,7 +90,8 @@ PrefillJob Get(const v1::PrefillJob& in) {
           .cache_salt = in.cache_salt(),
           .decode_address = in.decode_address(),
           .decode = Incarnation(in.decode()),
-          .remaining = FromNanoseconds(in.remaining_ns())};
+          .remaining = FromNanoseconds(in.remaining_ns()),
+          .lane = FromNumber<Lane>(in.lane())};
 }
 
 CancelJob Get(const v1::CancelJob& in) {

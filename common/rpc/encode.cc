@@ -43,6 +43,8 @@ void Put(const FillAssignment& a, v1::FillAssignment* out) {
   out->set_fallback_after_ns(Nanoseconds(a.fallback_after));
 }
 
+v1::Lane Put(Lane lane) { return static_cast<v1::Lane>(lane); }
+
 void Put(const RouterHello& m, v1::RouterMessage* message) {
   v1::RouterHello* out = message->mutable_hello();
   out->set_wire_version(m.wire_version);
@@ -61,6 +63,7 @@ void Put(const Generate& m, v1::RouterMessage* message) {
   out->set_cache_salt(m.cache_salt);
   out->set_remaining_ns(Nanoseconds(m.remaining));
   if (m.assignment) Put(*m.assignment, out->mutable_assignment());
+  out->set_lane(Put(m.lane));
 }
 
 void Put(const Assign& m, v1::RouterMessage* message) {
@@ -88,6 +91,7 @@ void Put(const PrefillJob& m, v1::RouterMessage* message) {
   out->set_decode_address(m.decode_address);
   out->set_decode(m.decode.value());
   out->set_remaining_ns(Nanoseconds(m.remaining));
+  out->set_lane(Put(m.lane));
 }
 
 void Put(const CancelJob& m, v1::RouterMessage* message) {

@@ -53,6 +53,11 @@ absl::Status Drawn(absl::string_view field, const Nonce& nonce) {
   return nonce != Nonce{} ? absl::OkStatus() : Bad(field, "all zero");
 }
 
+absl::Status Known(absl::string_view field, Lane lane) {
+  return lane <= Lane::kBulk ? absl::OkStatus()
+                             : Bad(field, absl::StrCat(static_cast<int>(lane), " is no lane"));
+}
+
 absl::Status AtLeastOne(absl::string_view field, uint32_t value) {
   return value > 0 ? absl::OkStatus() : Bad(field, "0");
 }
@@ -90,6 +95,7 @@ absl::Status Check(const Generate& m) {
   RETURN_IF_ERROR(Under("sampling", Check(m.sampling)));
   RETURN_IF_ERROR(Text("cache_salt", m.cache_salt, kMaxNameBytes));
   RETURN_IF_ERROR(NotNegative("remaining", m.remaining));
+  RETURN_IF_ERROR(Known("lane", m.lane));
   return Under("assignment", Check(m.assignment));
 }
 
@@ -107,6 +113,7 @@ absl::Status Check(const PrefillJob& m) {
   if (m.decode_address.empty()) return Bad("decode_address", "empty");
   RETURN_IF_ERROR(Text("decode_address", m.decode_address, kMaxAddressBytes));
   RETURN_IF_ERROR(Known("decode", m.decode));
+  RETURN_IF_ERROR(Known("lane", m.lane));
   return NotNegative("remaining", m.remaining);
 }
 

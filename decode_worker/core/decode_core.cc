@@ -13,6 +13,7 @@ DecodeCore::DecodeCore(const DecodeCoreOptions& options, KvCache* cache)
     : options_(options),
       cache_(cache),
       ledger_(&cache->pool(), options.reserve_blocks),
+      window_(options.batch_window),
       next_grant_(options.first_grant_id) {}
 
 DecodeCore::~DecodeCore() {
@@ -108,6 +109,7 @@ void DecodeCore::OnGenerate(SessionId session, Generate generate, Instant now,
               .request = generate.request,
               .epoch = generate.epoch,
               .trace_id = std::move(generate.trace_id),
+              .lane = generate.lane,
               .sampling = std::make_shared<const SamplingParams>(std::move(generate.sampling)),
               .sequence = Sequence(cache_, std::move(tokens)),
               .booking = std::move(booking).value(),
@@ -249,11 +251,11 @@ void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effe
   now_ = now;
   MeetDeadlines(now, effects);
   RefuseEarlyOffers(now, effects);
-  const bool short_of_blocks = !step_ && SubmitStep(effects);
+  const bool short_of_blocks = !step_ && SubmitStep(now, effects);
   if (!short_of_blocks) {
     GrantOffers(now, effects);
-    if (!step_)
-      SubmitStep(effects);  // an offer for what is cached already leaves its sequence ready
+    // An offer for what is cached already leaves its sequence ready.
+    if (!step_) SubmitStep(now, effects);
   }
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + options_.heartbeat_interval;
@@ -265,7 +267,7 @@ void DecodeCore::Advance(Instant now, Duration progress_age, WorkerEffects* effe
 
 Instant DecodeCore::NextDeadline() const {
   Instant next = sessions_.empty() ? kNever : next_heartbeat_;
-  next = std::min(next, early_offers_.deadline());
+  next = std::min({next, early_offers_.deadline(), window_.deadline()});
   for (const auto& [key, request] : requests_) {
     if (!request->ended) next = std::min({next, request->expires, request->lease.deadline()});
   }

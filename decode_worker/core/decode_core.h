@@ -7,8 +7,8 @@
 // thread only. The KvCache must outlive it.
 //
 // Freed blocks go to the growth of running sequences first, then to sequences that fill by
-// themselves (oldest first), then to Offers in booking order. A sequence is preempted only for an
-// older one, so the oldest always finishes.
+// themselves (oldest first), then to Offers in the order of admission.h. A sequence is preempted
+// only for an older one, so the oldest always finishes.
 //
 // Bounds: `max_sequences` booked requests and the ledger, beyond which a request is refused; every
 // request ends at its own deadline; a remote filler that commits nothing for its `fallback_after`
@@ -26,6 +26,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "common/base/clock.h"
+#include "common/engine/batch_window.h"
 #include "common/engine/cancel_clock.h"
 #include "common/engine/cost_model.h"
 #include "common/engine/prefix_root.h"
@@ -50,6 +51,7 @@ struct DecodeCoreOptions {
   uint32_t expected_output_tokens =
       512;  // a request books at most this much growth; more is had by preemption
   StepLimits step_limits;
+  Duration batch_window{};  // see batch_window.h
   Duration heartbeat_interval = kHeartbeatInterval;
 };
 
@@ -147,7 +149,8 @@ class DecodeCore final : public WorkerCore {
   void OnSampled(Request& request, const SampledToken& sampled, Instant now,
                  WorkerEffects* effects);
   // Returns true when a sequence was left out for want of blocks.
-  bool SubmitStep(WorkerEffects* effects);
+  bool SubmitStep(Instant now, WorkerEffects* effects);
+  std::vector<RunnableSequence> Runnable();
   bool EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* effects);
   void PreemptRequest(Request& victim, WorkerEffects* effects);
   bool IsEndToken(TokenId token) const;
@@ -170,6 +173,7 @@ class DecodeCore final : public WorkerCore {
   Instant now_{};  // of the call being handled
   std::optional<StepInFlight> step_;
   StepCostModel cost_;
+  BatchWindow window_;
   uint64_t last_key_ = 0;
   uint64_t last_step_ = 0;
   uint64_t next_grant_;

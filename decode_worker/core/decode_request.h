@@ -64,6 +64,7 @@ struct DecodeRequest {
   RequestId request;
   uint32_t epoch = 0;
   std::string trace_id;
+  Lane lane = Lane::kInteractive;
   std::shared_ptr<const SamplingParams> sampling;
   Sequence sequence;
   Booking booking;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/protection.h"
+#include "common/engine/admission.h"
 #include "decode_worker/core/decode_core.h"
 
 namespace tandem {
@@ -109,9 +110,13 @@ void DecodeCore::RefuseEarlyOffers(Instant now, WorkerEffects* effects) {
 }
 
 void DecodeCore::GrantOffers(Instant now, WorkerEffects* effects) {
+  std::vector<Request*> waiting;
   for (auto& [key, request] : requests_) {
-    if (request->ended || !request->offer) continue;
-    if (!TryGrant(*request, now, effects)) return;  // in booking order: no overtaking
+    if (!request->ended && request->offer) waiting.push_back(request.get());
+  }
+  SortForAdmission(&waiting, now);
+  for (Request* request : waiting) {
+    if (!TryGrant(*request, now, effects)) return;  // a small one does not overtake a large one
   }
 }
 

@@ -8,7 +8,7 @@
 
 namespace tandem {
 
-bool DecodeCore::SubmitStep(WorkerEffects* effects) {
+std::vector<RunnableSequence> DecodeCore::Runnable() {
   std::vector<RunnableSequence> runnable;
   for (auto& [key, request] : requests_) {
     if (!request->schedulable()) continue;
@@ -24,8 +24,15 @@ bool DecodeCore::SubmitStep(WorkerEffects* effects) {
                         .computed = request->sequence.scheduled(),
                         .total = request->sequence.tokens().size(),
                         .age_rank = key.value(),
-                        .samples = true});
+                        .samples = true,
+                        .lane = request->lane});
   }
+  return runnable;
+}
+
+bool DecodeCore::SubmitStep(Instant now, WorkerEffects* effects) {
+  const std::vector<RunnableSequence> runnable = Runnable();
+  if (!window_.Opens(runnable, options_.step_limits, /*busy=*/false, now)) return false;
   std::vector<PlannedPart> planned = PlanStep(runnable, options_.step_limits, cost_);
   // Blocks are taken oldest first, so that a preempted sequence is never one that has its blocks
   // for this step already.

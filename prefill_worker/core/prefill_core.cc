@@ -31,7 +31,7 @@ const char* JobResultName(JobResult result) {
 }  // namespace
 
 PrefillCore::PrefillCore(const PrefillCoreOptions& options, KvCache* cache)
-    : options_(options), cache_(cache) {
+    : options_(options), cache_(cache), window_(options.batch_window) {
   TANDEM_CHECK(options_.chunk_tokens > 0 && options_.chunk_tokens % kBlockTokens == 0);
   TANDEM_CHECK(options_.num_layers > 0 && options_.max_segment_blocks > 0);
 }
@@ -88,10 +88,12 @@ void PrefillCore::OnPrefillJob(SessionId session, PrefillJob request, Instant no
   SequenceTokens tokens(options_.prefix_root.NewChain(request.cache_salt),
                         std::move(request.tokens));
   request.tokens.clear();
+  const Lane lane = request.lane;
   auto job = std::make_unique<Job>(Job{.key = SequenceKey(++last_key_),
                                        .session = session,
                                        .request = std::move(request),
                                        .sequence = Sequence(cache_, std::move(tokens)),
+                                       .lane = lane,
                                        .target_blocks = target,
                                        .arrived = now,
                                        .started = now,
@@ -113,15 +115,8 @@ void PrefillCore::Advance(Instant now, Duration progress_age, WorkerEffects* eff
             "deadline passed", /*tell_peer=*/true, now, effects);
   EndJobsIf([&](const Job& job) { return now >= job.push_deadline; }, JobResult::kAbandoned,
             "no acknowledgement in time", /*tell_peer=*/true, now, effects);
-  uint32_t running = 0;
-  for (const auto& [key, job] : jobs_) running += job->running;
-  for (const auto& [key, job] : jobs_) {
-    if (running >= options_.max_running) break;
-    if (job->running || job->ended) continue;
-    if (!StartJob(*job, now, effects)) break;  // in order: a short job does not starve a long one
-    ++running;
-  }
-  while (steps_.size() < kMaxStepsInFlight && SubmitStep(effects)) {
+  StartJobs(now, effects);
+  while (steps_.size() < kMaxStepsInFlight && SubmitStep(now, effects)) {
   }
   if (now >= next_heartbeat_) {
     next_heartbeat_ = now + options_.heartbeat_interval;
@@ -132,7 +127,7 @@ void PrefillCore::Advance(Instant now, Duration progress_age, WorkerEffects* eff
 }
 
 Instant PrefillCore::NextDeadline() const {
-  Instant next = sessions_.empty() ? kNever : next_heartbeat_;
+  Instant next = std::min(window_.deadline(), sessions_.empty() ? kNever : next_heartbeat_);
   for (const auto& [key, job] : jobs_) {
     if (!job->ended) next = std::min({next, job->expires, job->push_deadline});
   }

@@ -22,6 +22,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "common/base/clock.h"
+#include "common/engine/batch_window.h"
 #include "common/engine/cancel_clock.h"
 #include "common/engine/cost_model.h"
 #include "common/engine/prefix_root.h"
@@ -37,9 +38,10 @@ struct PrefillCoreOptions {
   uint32_t num_layers = 0;
   uint64_t block_layer_bytes = 0;  // bytes of one block in one layer
   uint32_t chunk_tokens = 512;     // computed in one step; a multiple of kBlockTokens
-  // A step is made smaller than chunk_tokens where it would take longer; zero: never. It bounds how
-  // long a job that comes waits for the step before it.
+  // A step with an interactive job in it is made smaller than chunk_tokens where it would take
+  // longer; zero: never. It bounds how long such a job's first layers wait for the step before it.
   Duration max_step_time{};
+  Duration batch_window{};    // see batch_window.h
   uint32_t max_running = 16;  // jobs that hold blocks
   uint32_t max_jobs = 1024;
   uint32_t max_model_len = 0;
@@ -124,8 +126,9 @@ class PrefillCore final : public WorkerCore {
                    Instant now, WorkerEffects* effects);
 
   // stepping.cc: what the runner does.
+  void StartJobs(Instant now, WorkerEffects* effects);
   bool StartJob(Job& job, Instant now, WorkerEffects* effects);
-  bool SubmitStep(WorkerEffects* effects);
+  bool SubmitStep(Instant now, WorkerEffects* effects);
   void OnLayerDone(const LayerDone& done, WorkerEffects* effects);
   void OnSequenceDropped(const SequenceDropped& dropped);
   void OnStepDone(const StepDone& done, Instant now, WorkerEffects* effects);
@@ -143,6 +146,7 @@ class PrefillCore final : public WorkerCore {
   absl::flat_hash_map<PushId, SequenceKey> pushes_;
   std::map<StepId, StepInFlight> steps_;
   StepCostModel cost_;
+  BatchWindow window_;
   uint64_t last_key_ = 0;
   uint64_t last_step_ = 0;
   uint64_t last_push_ = 0;

@@ -53,6 +53,7 @@ struct PrefillJobState {
   SessionId session;
   PrefillJob request;  // its tokens moved into `sequence`
   Sequence sequence;
+  Lane lane = Lane::kInteractive;
   uint32_t target_blocks = 0;  // full blocks to compute
   uint32_t cached_tokens = 0;  // of them found in the prefix cache
 

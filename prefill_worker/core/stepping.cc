@@ -5,10 +5,32 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
+#include "common/engine/admission.h"
 #include "common/engine/step_planner.h"
 #include "prefill_worker/core/prefill_core.h"
 
 namespace tandem {
+namespace {
+
+// How many times longer an interactive job's step may take for the bulk work in it.
+constexpr double kMaxStretch = 2;
+
+}  // namespace
+
+void PrefillCore::StartJobs(Instant now, WorkerEffects* effects) {
+  uint32_t running = 0;
+  std::vector<Job*> waiting;
+  for (const auto& [key, job] : jobs_) {
+    running += job->running;
+    if (!job->running && !job->ended) waiting.push_back(job.get());
+  }
+  SortForAdmission(&waiting, now);
+  for (Job* job : waiting) {
+    if (running >= options_.max_running) break;
+    if (!StartJob(*job, now, effects)) break;  // in order: a short job does not starve a long one
+    ++running;
+  }
+}
 
 bool PrefillCore::StartJob(Job& job, Instant now, WorkerEffects* effects) {
   const uint32_t cached = job.sequence.MatchCached(job.target_blocks);
@@ -31,7 +53,7 @@ bool PrefillCore::StartJob(Job& job, Instant now, WorkerEffects* effects) {
   return true;
 }
 
-bool PrefillCore::SubmitStep(WorkerEffects* effects) {
+bool PrefillCore::SubmitStep(Instant now, WorkerEffects* effects) {
   std::vector<RunnableSequence> runnable;
   for (const auto& [key, job] : jobs_) {
     if (!job->wants_compute()) continue;
@@ -40,14 +62,16 @@ bool PrefillCore::SubmitStep(WorkerEffects* effects) {
                         .total = job->target_blocks * kBlockTokens,
                         .age_rank = key.value(),
                         .samples = false,
-                        .grain = kBlockTokens});
+                        .grain = kBlockTokens,
+                        .lane = job->lane});
   }
-  const std::vector<PlannedPart> parts = PlanStep(runnable,
-                                                  {.max_batch_tokens = options_.chunk_tokens,
-                                                   .max_prefill_tokens = options_.chunk_tokens,
-                                                   .max_sequences = options_.max_running,
-                                                   .max_time = options_.max_step_time},
-                                                  cost_);
+  const StepLimits limits = {.max_batch_tokens = options_.chunk_tokens,
+                             .max_prefill_tokens = options_.chunk_tokens,
+                             .max_sequences = options_.max_running,
+                             .max_time = options_.max_step_time,
+                             .max_stretch = kMaxStretch};
+  if (!window_.Opens(runnable, limits, /*busy=*/!steps_.empty(), now)) return false;
+  const std::vector<PlannedPart> parts = PlanStep(runnable, limits, cost_);
   if (parts.empty()) return false;
   StepPlan plan{.id = StepId(++last_step_), .sequences = {}, .report_layers = true};
   StepInFlight step{.parts = {}, .work = WorkOf(parts)};

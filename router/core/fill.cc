@@ -70,7 +70,8 @@ void RouterCore::SendJob(RequestRecord& r, Instant now) {
                  .cache_salt = r.cache_salt,
                  .decode_address = decode.hello.transfer_address,
                  .decode = r.decode.incarnation,
-                 .remaining = std::max(Duration::zero(), r.deadline - now)};
+                 .remaining = std::max(Duration::zero(), r.deadline - now),
+                 .lane = r.lane};
   job.tokens.insert(job.tokens.end(), r.outputs.begin(), r.outputs.end());
   const size_t known = w.prefixes.CountLeading(r.chain) * kBlockTokens;
   r.job_tokens = job.tokens.size() - std::min(job.tokens.size(), known);

@@ -133,7 +133,8 @@ void RouterCore::Dispatch(RequestRecord& r, WorkerIndex worker, Instant now) {
                     .sampling = r.sampling,
                     .cache_salt = r.cache_salt,
                     .remaining = std::max(Duration::zero(), r.deadline - now),
-                    .assignment = std::nullopt};
+                    .assignment = std::nullopt,
+                    .lane = r.lane};
   // Whether the decode worker holds the prefix is its Booked's word, not our guess: an order to
   // fill by itself could not be taken back.
   if (!WorthPushing(r.total_tokens(), 0, options_.short_suffix_tokens)) {

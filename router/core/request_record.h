@@ -42,6 +42,7 @@ struct RequestRecord {
   uint64_t arrival = 0;  // order of submission
   SamplingParams sampling;
   std::string cache_salt;
+  Lane lane = Lane::kInteractive;
   Instant deadline = kNever;
   Instant submitted;
 

@@ -160,6 +160,7 @@ void RouterCore::Submit(SubmitEvent event, Instant now) {
   r.arrival = ++arrivals_;
   r.sampling = std::move(event.sampling);
   r.cache_salt = std::move(event.cache_salt);
+  r.lane = event.lane;
   r.deadline = event.deadline;
   r.submitted = r.queued_since = now;
   r.prompt = std::move(event.prompt);

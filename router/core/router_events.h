@@ -28,6 +28,7 @@ struct SubmitEvent {
   SamplingParams sampling;      // seed set, max_tokens at least 1
   std::string cache_salt;
   Instant deadline = kNever;
+  Lane lane = Lane::kInteractive;
 };
 
 // Where the time of one request went; zero means that the part did not happen or was not reported.

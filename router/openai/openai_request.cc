@@ -16,8 +16,8 @@ void RefuseUnsupported(FieldReader& in) {
   for (const char* name :
        {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
         "logit_bias", "use_beam_search", "suffix", "echo", "allowed_token_ids", "bad_words",
-        "logprob_token_ids", "priority", "kv_transfer_params", "chat_template",
-        "continue_final_message", "return_tokens_as_token_ids", "functions", "min_p"}) {
+        "logprob_token_ids", "kv_transfer_params", "chat_template", "continue_final_message",
+        "return_tokens_as_token_ids", "functions", "min_p"}) {
     in.RefuseNonEmpty(name);
   }
   for (const char* name : {"prompt_logprobs", "truncate_prompt_tokens", "audio"}) {
@@ -145,6 +145,25 @@ void ReadPrompts(FieldReader& in, CompletionRequest& out, size_t vocab_size) {
   }
 }
 
+// vLLM's `priority` (an integer; lower is earlier, 0 by default) and OpenAI's `service_tier` both
+// say how urgent a request is. Together they must say the same; "auto" leaves it to the other one.
+void ReadLane(FieldReader& in, CompletionRequest& out) {
+  const auto priority =
+      in.Int("priority", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
+  const std::string tier = in.String("service_tier").value_or("auto");
+  if (tier != "auto" && tier != "default" && tier != "priority" && tier != "flex") {
+    return in.Fail("service_tier must be auto, default, priority or flex", "service_tier");
+  }
+  const bool later = priority.value_or(0) > 0;
+  const bool flex = tier == "flex";
+  if (priority.has_value() && tier != "auto" && later != flex) {
+    return in.Fail(absl::StrCat("priority is ", *priority, " and service_tier ", tier,
+                                ": a priority above 0 and flex mean later, others do not"),
+                   "service_tier");
+  }
+  out.lane = later || flex ? Lane::kBulk : Lane::kInteractive;
+}
+
 // Content parts become one text: templates take strings.
 bool FlattenContent(FieldReader& in, Json& message) {
   auto content = message.find("content");
@@ -247,6 +266,7 @@ Parsed<CompletionRequest> ParseCompletionRequest(ApiKind kind, absl::string_view
   ReadLogprobs(in, out);
   ReadStop(in, out);
   ReadStreaming(in, out);
+  ReadLane(in, out);
   out.include_stop = in.Bool("include_stop_str_in_output", false);
   out.skip_special_tokens = in.Bool("skip_special_tokens", true);
   out.return_token_ids = in.Bool("return_token_ids", false);

@@ -40,6 +40,7 @@ struct CompletionRequest {
   bool include_stop = false;
   bool skip_special_tokens = true;
   std::string cache_salt;
+  Lane lane = Lane::kInteractive;  // of `priority` or `service_tier`
 
   bool stream = false;
   bool include_usage = false;

@@ -14,7 +14,7 @@ import machine  # noqa: E402
 import report  # noqa: E402
 
 # In this order; a claim has to be named here to be found.
-CLAIMS = ["decode", "prefill", "cached", "eight", "stall", "router", "push", "goodput", "soak"]
+CLAIMS = ["decode", "prefill", "cached", "eight", "stall", "lanes", "router", "push", "goodput", "soak"]
 ON_REQUEST = {"soak"}  # runs with --only alone
 
 

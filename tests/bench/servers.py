@@ -13,14 +13,15 @@ KV_BLOCKS = 9216  # 147,456 tokens: 32 streams of 4k and their outputs fit
 
 
 class Ours:
-    """One router, `prefill` prefill workers and `decode` decode workers with `threads` compute threads each."""
+    """One router, `prefill` prefill workers and `decode` decode workers with `threads` compute threads each.
+    `decode_flags`: further ones of the decode workers."""
 
-    def __init__(self, name, prefill, decode, threads, environment=None, **flags):
+    def __init__(self, name, prefill, decode, threads, environment=None, decode_flags=(), **flags):
         self.name = name
         shared = ["--kv-blocks", str(KV_BLOCKS // (prefill + decode))]
         self.cluster = cluster.Cluster(
             prefill, decode, environment=environment, threads=threads,
-            arguments={role: shared + flags.get(role, []) for role in ("prefill", "decode")} | {"router": flags.get("router", [])})
+            arguments={"prefill": shared, "decode": shared + list(decode_flags), "router": flags.get("router", [])})
 
     def __enter__(self):
         self.cluster.__enter__()

@@ -31,6 +31,15 @@ def test_chat(client, model):
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
+def test_flex_is_served_and_a_contradiction_is_refused(client, model):
+    def ask(**more):
+        return client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=8, **more)
+    assert ask(service_tier="flex").choices == ask().choices
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(service_tier="flex", extra_body={"priority": -1})
+    assert refused.value.param == "service_tier"
+
+
 def test_stream_equals_whole_answer(client, model):
     whole = client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=24)
     chunks = list(client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=24,

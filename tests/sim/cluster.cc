@@ -58,6 +58,7 @@ WorkerSpec Cluster::DrawSpec(WorkerRole role, uint32_t slot) {
                     : random.Chance(0.7) ? random.Between(fewest, fewest + 8)
                                          : random.Between(fewest, 160);
   const uint32_t chunk = kBlockTokens * random.Between(1, 6);
+  const Duration window = random.Chance(0.5) ? milliseconds(random.Between(1, 20)) : Duration{};
   spec.decode = {.prefix_root = {.secret = {}, .model_fingerprint = "sim", .numeric_profile = ""},
                  .end_tokens = {kEndToken},
                  .max_model_len = max_model_len_,
@@ -68,12 +69,14 @@ WorkerSpec Cluster::DrawSpec(WorkerRole role, uint32_t slot) {
                                  .max_prefill_tokens = chunk,
                                  .max_sequences = random.Between(2, 24),
                                  .max_time = random.Chance(0.3) ? milliseconds(4) : Duration{},
-                                 .max_stretch = random.Chance(0.5) ? 2.0 : 0.0}};
+                                 .max_stretch = random.Chance(0.5) ? 2.0 : 0.0},
+                 .batch_window = window};
   spec.prefill = {.prefix_root = spec.decode.prefix_root,
                   .num_layers = num_layers_,
                   .block_layer_bytes = kBlockLayerBytes,
                   .chunk_tokens = chunk,
                   .max_step_time = random.Chance(0.5) ? milliseconds(6) : Duration{},
+                  .batch_window = window,
                   .max_running = random.Between(1, 8),
                   .max_jobs = profile_.calm ? 256 : random.Between(2, 64),
                   .max_model_len = max_model_len_,

@@ -22,7 +22,8 @@ void SimRouter::Submit(const ClientRequest& request, bool must_finish) {
                 .prompt = request.prompt,
                 .sampling = request.sampling,
                 .cache_salt = request.salt,
-                .deadline = request.time_limit ? now + *request.time_limit : kNever},
+                .deadline = request.time_limit ? now + *request.time_limit : kNever,
+                .lane = request.lane},
                now);
   if (request.leaves_after) {
     world_->queue.After(*request.leaves_after, [this, id = request.id] {

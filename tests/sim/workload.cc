@@ -62,6 +62,7 @@ std::vector<ClientRequest> DrawWorkload(Random* random, uint32_t count, Duration
     r.sampling = DrawSampling(random);
     DrawStopTokens(random, &r);
     if (salted && random->Chance(0.5)) r.salt = "another tenant";
+    if (random->Chance(0.5)) r.lane = Lane::kBulk;
     if (random->Chance(0.1)) r.time_limit = random->Between(milliseconds(5), milliseconds(4000));
     if (random->Chance(0.15)) r.leaves_after = random->Between(Duration{}, milliseconds(600));
     if (random->Chance(0.1)) r.matches_after = random->Between(1, kMostOutputs);
@@ -77,6 +78,7 @@ ClientRequest DrawProbe(Random* random, uint64_t id) {
   probe.id = RequestId(id);
   probe.prompt.resize(random->Between(100, kLongestPrompt));
   for (TokenId& token : probe.prompt) token = DrawPromptToken(random);
+  if (random->Chance(0.5)) probe.lane = Lane::kBulk;
   probe.sampling.temperature = 0;
   probe.sampling.max_tokens = 16;
   probe.expected = Undisturbed(probe.prompt, probe.sampling);

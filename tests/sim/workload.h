@@ -24,6 +24,7 @@ struct ClientRequest {
   std::vector<TokenId> prompt;
   SamplingParams sampling;
   std::string salt;
+  Lane lane = Lane::kInteractive;
   std::optional<Duration> time_limit;     // of the request
   std::optional<Duration> leaves_after;   // the client goes away this long after asking
   std::optional<uint32_t> matches_after;  // a stop string of the client ends after this many tokens

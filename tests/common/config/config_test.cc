@@ -241,6 +241,17 @@ TEST(WorkerConfigTest, SettingsThatContradictAreRefused) {
               HasSubstr("unknown flag --decode"));
 }
 
+TEST(WorkerConfigTest, BothWorkersTakeABatchWindowOfUpToATenthOfASecond) {
+  const auto decode = ParseDecodeConfig(Strings{"--model", "m", "--batch-window-ms", "100"}, {});
+  ASSERT_TRUE(decode.ok()) << decode.status();
+  EXPECT_EQ(decode->batch_window, std::chrono::milliseconds(100));
+  const auto prefill = ParsePrefillConfig(Strings{"--model", "m"}, {});
+  ASSERT_TRUE(prefill.ok()) << prefill.status();
+  EXPECT_EQ(prefill->batch_window, Duration::zero());
+  const auto longer = ParsePrefillConfig(Strings{"--model", "m", "--batch-window-ms", "101"}, {});
+  EXPECT_THAT(std::string(longer.status().message()), HasSubstr("batch-window-ms"));
+}
+
 TEST(PortFileTest, HoldsThePortAndNothingElseIsLeft) {
   const TemporaryFile file("old");
   ASSERT_TRUE(WritePortFile(file.path(), 12345).ok());

@@ -18,6 +18,12 @@ RunnableSequence Runnable(uint64_t key, uint32_t computed, uint32_t total) {
   return {.key = SequenceKey(key), .computed = computed, .total = total, .age_rank = key};
 }
 
+RunnableSequence Bulk(uint64_t key, uint32_t computed, uint32_t total) {
+  RunnableSequence s = Runnable(key, computed, total);
+  s.lane = Lane::kBulk;
+  return s;
+}
+
 PlannedPart Part(uint64_t key, uint32_t start, uint32_t count, bool sample) {
   return {.key = SequenceKey(key), .start = start, .count = count, .sample = sample};
 }
@@ -115,6 +121,74 @@ TEST(PlanStepTest, TheOldestLongWorkGoesOnHoweverLittleTimeThereIs) {
   EXPECT_THAT(PlanStep({job}, limits, FiveAndOneEach()), ElementsAre(Part(2, 16, 16, false)));
 }
 
+// ---- lanes ----
+
+TEST(PlanStepLanesTest, AllInteractiveWorkComesBeforeBulkWork) {
+  EXPECT_THAT(PlanStep({Bulk(1, 9, 10), Bulk(2, 16, 20), Bulk(3, 0, 20), Runnable(4, 0, 20),
+                        Runnable(5, 16, 20), Runnable(6, 9, 10)},
+                       kLimits),
+              ElementsAre(Part(6, 9, 1, true), Part(5, 16, 4, true), Part(4, 0, 20, true),
+                          Part(1, 9, 1, true), Part(2, 16, 4, true), Part(3, 0, 20, true)));
+}
+
+TEST(PlanStepLanesTest, InteractiveWorkTakesTheTokensFirst) {
+  EXPECT_THAT(PlanStep({Runnable(1, 16, 48), Bulk(2, 0, 100), Runnable(3, 0, 30)}, kLimits),
+              ElementsAre(Part(1, 16, 32, true), Part(3, 0, 30, true), Part(2, 0, 2, false)));
+}
+
+// A lone stream's step takes 6 ms, so 12 ms are the limit: 7 tokens, or 6 as the fit leans to the
+// dear side.
+TEST(PlanStepLanesTest, BulkDecodingJoinsAsFarAsTheInteractiveDecodingsTimeGoes) {
+  std::vector<RunnableSequence> runnable = {Runnable(1, 9, 10)};
+  for (uint64_t key = 2; key < 40; ++key) runnable.push_back(Bulk(key, 9, 10));
+  StepLimits limits = kTwice;
+  limits.max_sequences = 64;
+  const auto plan = PlanStep(runnable, limits, FiveAndOneEach());
+  EXPECT_GE(plan.size(), 6u);
+  EXPECT_LE(plan.size(), 7u);
+  for (size_t i = 0; i < plan.size(); ++i) EXPECT_EQ(plan[i].key, SequenceKey(i + 1));
+}
+
+TEST(PlanStepLanesTest, InteractiveDecodingIsNeverHeldBackForTime) {
+  StepLimits limits = kTwice;
+  limits.max_time = std::chrono::milliseconds(1);
+  EXPECT_THAT(
+      PlanStep({Runnable(1, 9, 10), Runnable(2, 9, 10), Bulk(3, 9, 10)}, limits, FiveAndOneEach()),
+      ElementsAre(Part(1, 9, 1, true), Part(2, 9, 1, true)));
+}
+
+TEST(PlanStepLanesTest, BulkWorkAloneIsBoundedByTokensOnly) {
+  StepLimits limits = kTwice;
+  limits.max_time = std::chrono::milliseconds(1);
+  EXPECT_THAT(PlanStep({Bulk(1, 9, 10), Bulk(2, 9, 10), Bulk(3, 0, 100)}, limits, FiveAndOneEach()),
+              ElementsAre(Part(1, 9, 1, true), Part(2, 9, 1, true), Part(3, 0, 64, false)));
+}
+
+// 16 interactive tokens take 21 ms; twice that is what 37 tokens take.
+TEST(PlanStepLanesTest, BesideAnInteractivePromptBulkWorkStretchesTheStepByAFactorAtMost) {
+  const auto plan = PlanStep({Runnable(1, 0, 16), Bulk(2, 0, 100)}, kTwice, FiveAndOneEach());
+  ASSERT_EQ(plan.size(), 2u);
+  EXPECT_EQ(plan[0], Part(1, 0, 16, true));
+  EXPECT_EQ(plan[1].count, 16u);
+}
+
+TEST(PlanStepLanesTest, TheOldestIsPlannedThoughItIsBulkAndThereIsNoTime) {
+  StepLimits limits = kTwice;
+  limits.max_time = std::chrono::milliseconds(1);
+  EXPECT_THAT(
+      PlanStep({Bulk(1, 9, 10), Runnable(2, 9, 10), Bulk(3, 9, 10)}, limits, FiveAndOneEach()),
+      ElementsAre(Part(2, 9, 1, true), Part(1, 9, 1, true)));
+}
+
+TEST(PlanStepLanesTest, ABulkPromptDoesNotTakeTheTurnOfTheOldestInteractiveOne) {
+  StepLimits limits = kTwice;
+  limits.max_time = std::chrono::milliseconds(1);
+  EXPECT_THAT(PlanStep({Runnable(1, 9, 10), Bulk(2, 0, 100), Runnable(3, 0, 100),
+                        Runnable(4, 0, 100), Bulk(5, 0, 100)},
+                       limits, FiveAndOneEach()),
+              ElementsAre(Part(1, 9, 1, true), Part(3, 0, 1, false), Part(2, 0, 1, false)));
+}
+
 class RandomPlans : public testing::Test {
  protected:
   // In [1, most].
@@ -129,7 +203,9 @@ class RandomPlans : public testing::Test {
   RunnableSequence Sequence(uint64_t key) {
     const uint32_t computed = UpTo(100);
     const uint32_t missing = random_() % 2 == 0 ? 1 : UpTo(300);
-    return Runnable(key, computed, computed + missing);
+    RunnableSequence s = Runnable(key, computed, computed + missing);
+    if (random_() % 2 == 0) s.lane = Lane::kBulk;
+    return s;
   }
 
   std::mt19937 random_{1};
@@ -162,17 +238,18 @@ TEST_F(RandomPlans, KeepTheLimitsAndTheRules) {
       ASSERT_EQ(part.sample, part.start + part.count == s.total);
       tokens += part.count;
       const bool decodes = s.total - s.computed == 1;
-      decoding += decodes;
+      decoding += decodes && s.lane == Lane::kInteractive;
       if (!decodes) prefill += part.count;
     }
     ASSERT_LE(tokens, limits.max_batch_tokens);
     ASSERT_LE(prefill, limits.max_prefill_tokens);
     ASSERT_LE(plan.size(), limits.max_sequences);
     ASSERT_TRUE(seen.contains(SequenceKey(1))) << "the oldest was left out";
-    // All decoding sequences are there when they fit beside the oldest's share.
+    // All interactive decoding is there when it fits beside the oldest's share.
     const auto all_decoding = static_cast<uint32_t>(
-        std::count_if(runnable.begin(), runnable.end(),
-                      [](const RunnableSequence& s) { return s.total - s.computed == 1; }));
+        std::count_if(runnable.begin(), runnable.end(), [](const RunnableSequence& s) {
+          return s.total - s.computed == 1 && s.lane == Lane::kInteractive;
+        }));
     if (all_decoding < limits.max_sequences &&
         all_decoding + kBlockTokens <= limits.max_batch_tokens) {
       ASSERT_EQ(decoding, all_decoding);
@@ -180,6 +257,25 @@ TEST_F(RandomPlans, KeepTheLimitsAndTheRules) {
     // The order of the input does not matter.
     std::shuffle(runnable.begin(), runnable.end(), random_);
     ASSERT_EQ(PlanStep(runnable, limits, cost_), plan);
+  }
+}
+
+// Whatever bulk work there is, an interactive stream's step stays within its limit, but for what
+// the guarantees of progress add: a token of each of at most two bulk sequences.
+TEST_F(RandomPlans, BulkWorkKeepsTheStepsOfInteractiveStreamsShort) {
+  for (int round = 0; round < 3000; ++round) {
+    StepLimits limits = Limits();
+    limits.max_time = {};
+    limits.max_stretch = 2;
+    std::vector<RunnableSequence> runnable = {Runnable(50, 9, 10)};
+    for (uint64_t key = 1; key < 40; ++key) {
+      runnable.push_back(Sequence(key));
+      runnable.back().lane = Lane::kBulk;
+    }
+    const auto plan = PlanStep(runnable, limits, cost_);
+    if (plan.front().key != SequenceKey(50)) continue;  // no room beside the oldest
+    ASSERT_LE(cost_.Predict(WorkOf(plan)),
+              2 * cost_.Predict(WorkOf(9, 1)) + std::chrono::milliseconds(3));
   }
 }
 

@@ -36,8 +36,9 @@ bool Same(const std::optional<FillAssignment>& a, const std::optional<FillAssign
 }
 bool Same(const Generate& a, const Generate& b) {
   const auto tie = [](const Generate& m) {
-    const auto& [request, trace, epoch, prompt, outputs, sampling, salt, remaining, assignment] = m;
-    return std::tie(request, trace, epoch, prompt, outputs, sampling, salt, remaining);
+    const auto& [request, trace, epoch, prompt, outputs, sampling, salt, remaining, assignment,
+                 lane] = m;
+    return std::tie(request, trace, epoch, prompt, outputs, sampling, salt, remaining, lane);
   };
   return tie(a) == tie(b) && Same(a.assignment, b.assignment);
 }
@@ -51,10 +52,10 @@ bool Same(const Cancel& a, const Cancel& b) {
 }
 bool Same(const PrefillJob& a, const PrefillJob& b) {
   const auto tie = [](const PrefillJob& m) {
-    const auto& [request, trace, epoch, attempt, nonce, tokens, salt, address, decode, remaining] =
-        m;
-    return std::tie(request, trace, epoch, attempt, nonce, tokens, salt, address, decode,
-                    remaining);
+    const auto& [request, trace, epoch, attempt, nonce, tokens, salt, address, decode, remaining,
+                 lane] = m;
+    return std::tie(request, trace, epoch, attempt, nonce, tokens, salt, address, decode, remaining,
+                    lane);
   };
   return tie(a) == tie(b);
 }
@@ -163,6 +164,18 @@ TEST(ConvertTest, AbsentOptionalsStayAbsent) {
   EXPECT_TRUE(SameMessage(WorkerToRouter(frame), (*up)[0]));
 }
 
+// What a router sends that does not know lanes.
+TEST(ConvertTest, AbsentLaneIsTheInteractiveOne) {
+  Generate generate = SampleGenerate();
+  const std::string bulk = SerializeFrame(std::vector<RouterToWorker>{generate});
+  generate.lane = Lane::kInteractive;
+  const std::string bytes = SerializeFrame(std::vector<RouterToWorker>{generate});
+  EXPECT_EQ(bytes.size(), bulk.size() - 2);  // the field is not there
+  const auto received = ParseRouterFrame(bytes);
+  ASSERT_TRUE(received.ok()) << received.status();
+  EXPECT_EQ(std::get<Generate>((*received)[0]).lane, Lane::kInteractive);
+}
+
 TEST(ConvertTest, LongReasonsAreCutAndEndlessDurationsBounded) {
   JobEnded ended = std::get<JobEnded>(SampleWorkerMessages()[5]);
   ended.message = std::string(100000, 'x');
@@ -244,6 +257,7 @@ TEST(ValidateTest, GenerateRules) {
        {"generate.trace_id", [](Generate* m) { m->trace_id.resize(kMaxNameBytes + 1); }},
        {"generate.cache_salt", [](Generate* m) { m->cache_salt.resize(kMaxNameBytes + 1); }},
        {"generate.remaining: negative", [](Generate* m) { m->remaining = Ms(-1); }},
+       {"generate.lane: 2 is no lane", [](Generate* m) { m->lane = static_cast<Lane>(2); }},
        {"sampling.temperature", [](Generate* m) { m->sampling.temperature = -0.1f; }},
        {"sampling.temperature", [](Generate* m) { m->sampling.temperature = kNan; }},
        {"sampling.temperature", [](Generate* m) { m->sampling.temperature = kInfinity; }},
@@ -273,7 +287,8 @@ TEST(ValidateTest, PrefillJobRules) {
        {"prefill_job.decode_address",
         [](PrefillJob* m) { m->decode_address.resize(kMaxAddressBytes + 1); }},
        {"prefill_job.decode", [](PrefillJob* m) { m->decode = Incarnation(0); }},
-       {"prefill_job.remaining", [](PrefillJob* m) { m->remaining = Ms(-1); }}});
+       {"prefill_job.remaining", [](PrefillJob* m) { m->remaining = Ms(-1); }},
+       {"prefill_job.lane", [](PrefillJob* m) { m->lane = static_cast<Lane>(9); }}});
 }
 
 TEST(ValidateTest, WorkerHelloRules) {

@@ -35,7 +35,8 @@ inline Generate SampleGenerate() {
                        .top_logprobs = 0},
           .cache_salt = std::string("salt\0\xff", 6),
           .remaining = Ms(600000),
-          .assignment = SampleAssignment()};
+          .assignment = SampleAssignment(),
+          .lane = Lane::kBulk};
 }
 
 inline PrefillJob SamplePrefillJob() {
@@ -48,7 +49,8 @@ inline PrefillJob SamplePrefillJob() {
           .cache_salt = "s",
           .decode_address = std::string("\x00\x01ucx", 5),
           .decode = Incarnation(88),
-          .remaining = Ms(1000)};
+          .remaining = Ms(1000),
+          .lane = Lane::kBulk};
 }
 
 inline std::vector<RouterToWorker> SampleRouterMessages() {

@@ -182,6 +182,13 @@ TEST(OpenaiRequestTest, BadCompletionsNameTheField) {
       {With(R"("response_format":"json")"), "response_format", "not supported"},
       {With(R"("guided_json":{"type":"object"})"), "guided_json", "not supported"},
       {With(R"("cache_salt":7)"), "cache_salt", "string"},
+      {With(R"("priority":"1")"), "priority", "integer"},
+      {With(R"("priority":1.5)"), "priority", "integer"},
+      {With(R"("priority":true)"), "priority", "integer"},
+      {With(R"("service_tier":1)"), "service_tier", "string"},
+      {With(R"("service_tier":"scale")"), "service_tier", "auto, default, priority or flex"},
+      {With(R"("service_tier":"flex","priority":0)"), "service_tier", "priority is 0"},
+      {With(R"("service_tier":"default","priority":1)"), "service_tier", "priority is 1"},
   };
   for (const BadCase& c : cases) {
     auto parsed = Completion(c.body);
@@ -221,6 +228,28 @@ TEST(OpenaiRequestTest, BadChatsNameTheField) {
     ASSERT_FALSE(parsed.ok()) << c.body;
     EXPECT_EQ(parsed.error().param, c.param) << c.body;
     EXPECT_THAT(parsed.error().message, HasSubstr(c.message));
+  }
+}
+
+TEST(OpenaiRequestTest, PriorityOrServiceTierChoosesTheLane) {
+  const std::pair<const char*, Lane> cases[] = {
+      {R"("user":"u")", Lane::kInteractive},
+      {R"("priority":null,"service_tier":null)", Lane::kInteractive},
+      {R"("priority":0)", Lane::kInteractive},
+      {R"("priority":-9223372036854775808)", Lane::kInteractive},
+      {R"("priority":1)", Lane::kBulk},
+      {R"("service_tier":"auto")", Lane::kInteractive},
+      {R"("service_tier":"default")", Lane::kInteractive},
+      {R"("service_tier":"priority")", Lane::kInteractive},
+      {R"("service_tier":"flex")", Lane::kBulk},
+      {R"("service_tier":"auto","priority":5)", Lane::kBulk},
+      {R"("service_tier":"flex","priority":5)", Lane::kBulk},
+      {R"("service_tier":"priority","priority":-1)", Lane::kInteractive}};
+  for (const auto& [fields, lane] : cases) {
+    auto completion = Completion(With(fields));
+    ASSERT_TRUE(completion.ok()) << fields << ": " << completion.error().message;
+    EXPECT_EQ(completion.value().lane, lane) << fields;
+    EXPECT_EQ(Chat(ChatWith(fields)).value().lane, lane) << fields;
   }
 }
 
