@@ -170,7 +170,7 @@ absl::StatusOr<PrefillConfig> ParsePrefillConfig(absl::Span<const std::string> a
   AddWorker(&c, &options);
   options.Add({"chunk_tokens", "N", "Tokens of one step, of all jobs together.",
                absl::StrCat(c.chunk_tokens), IntoCount(&c.chunk_tokens, kBlockTokens, 1u << 16)});
-  options.Add({"step_budget_ms", "N", "Longest interactive step; 0: as long as chunk-tokens take.",
+  options.Add({"step_budget_ms", "N", "Longest step with interactive jobs; 0: no such limit.",
                "1000", IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
@@ -194,7 +194,8 @@ absl::StatusOr<DecodeConfig> ParseDecodeConfig(absl::Span<const std::string> arg
   options.Add({"max_prefill_tokens_per_step", "N", "Prompt tokens beside running streams.",
                absl::StrCat(c.max_prefill_tokens_per_step),
                IntoCount(&c.max_prefill_tokens_per_step, kBlockTokens, 1u << 16)});
-  options.Add({"step_budget_ms", "N", "Longest step with local filling; 0: twice one without.", "0",
+  options.Add({"step_budget_ms", "N",
+               "Longest step of interactive decoding and more; 0: twice without.", "0",
                IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;

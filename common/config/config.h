@@ -95,7 +95,8 @@ struct WorkerConfig : CommonConfig {
 
 struct PrefillConfig : WorkerConfig {
   uint32_t chunk_tokens = 512;  // tokens of one step, of all jobs together; a multiple of 16
-  // Longest step with interactive jobs; zero: only chunk_tokens counts.
+  // Longest step with interactive jobs; zero: only chunk_tokens counts. Bulk work beside them
+  // stretches it by no more than kMaxStretch in any case.
   Duration step_budget = std::chrono::seconds(1);
 };
 
@@ -103,8 +104,10 @@ struct DecodeConfig : WorkerConfig {
   uint32_t chunk_tokens = 512;       // tokens of one sequence filled in one step
   uint32_t max_batch_tokens = 1024;  // of all sequences in a step
   uint32_t max_prefill_tokens_per_step =
-      256;                 // local filling beside running streams: bounds their stalls
-  Duration step_budget{};  // longest step with local filling; zero: twice one without
+      256;  // local filling beside running streams: bounds their stalls
+  // Longest step in which interactive sequences decode and others fill, or bulk ones decode; zero:
+  // twice the interactive decoding alone.
+  Duration step_budget{};
 };
 
 // One "KEY=VALUE" per element, as in environ.

@@ -152,6 +152,7 @@ class DecodeCore final : public WorkerCore {
   bool SubmitStep(Instant now, WorkerEffects* effects);
   std::vector<RunnableSequence> Runnable();
   bool EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* effects);
+  Request* YoungerVictim(const Request& request);
   void PreemptRequest(Request& victim, WorkerEffects* effects);
   bool IsEndToken(TokenId token) const;
   std::vector<TokenId> BannedTokens(const Request& request) const;

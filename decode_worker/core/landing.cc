@@ -114,7 +114,7 @@ void DecodeCore::GrantOffers(Instant now, WorkerEffects* effects) {
   for (auto& [key, request] : requests_) {
     if (!request->ended && request->offer) waiting.push_back(request.get());
   }
-  SortForAdmission(&waiting, now);
+  SortForAdmission(&waiting, now, [](const Request& r) { return r.arrived; });
   for (Request* request : waiting) {
     if (!TryGrant(*request, now, effects)) return;  // a small one does not overtake a large one
   }

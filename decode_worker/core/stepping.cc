@@ -79,13 +79,7 @@ bool DecodeCore::SubmitStep(Instant now, WorkerEffects* effects) {
 
 bool DecodeCore::EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* effects) {
   while (!request.sequence.Grow(tokens).ok()) {
-    Request* victim = nullptr;
-    for (auto it = requests_.rbegin(); it != requests_.rend() && it->first > request.key; ++it) {
-      if (it->second->preemptible()) {
-        victim = it->second.get();
-        break;
-      }
-    }
+    Request* const victim = YoungerVictim(request);
     if (victim == nullptr) {
       // Hits of a sequence that cannot go on would only keep room from others.
       if (request.sequence.tokens().outputs().empty() && request.timings.pushed_tokens == 0) {
@@ -96,6 +90,21 @@ bool DecodeCore::EnsureBlocks(Request& request, uint32_t tokens, WorkerEffects* 
     PreemptRequest(*victim, effects);
   }
   return true;
+}
+
+// Who makes room: the youngest of the bulk lane, or else the youngest; but only the oldest of all,
+// which must move, takes an interactive sequence's room for a bulk one.
+DecodeCore::Request* DecodeCore::YoungerVictim(const Request& request) {
+  const bool takes_any =
+      request.lane == Lane::kInteractive || requests_.begin()->first == request.key;
+  Request* victim = nullptr;
+  for (auto it = requests_.rbegin(); it != requests_.rend() && it->first > request.key; ++it) {
+    Request& younger = *it->second;
+    if (!younger.preemptible()) continue;
+    if (younger.lane == Lane::kBulk) return &younger;
+    if (victim == nullptr && takes_any) victim = &younger;
+  }
+  return victim;
 }
 
 void DecodeCore::PreemptRequest(Request& victim, WorkerEffects* effects) {

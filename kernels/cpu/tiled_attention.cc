@@ -44,10 +44,13 @@ void TiledAttention::Plan(const StepState& step) {
   const int kv_heads = step.cache().layout.kv_heads;
   int64_t state_floats = 0;
   int64_t num_splits = 0;
+  int64_t largest = 0, all = 0;  // rows times splits, which is what a tile's time goes by
   for (Tile& tile : tiles_) {
     tile.splits = (tile.first_position + tile.rows - 1) / kSplitTokens + 1;
     tile.first_state = state_floats;
     num_splits += tile.splits;
+    largest = std::max(largest, int64_t{tile.rows} * tile.splits);
+    all += int64_t{tile.rows} * tile.splits;
     state_floats += int64_t{tile.splits} * kv_heads * tile.rows * step.group_size() *
                     StateFloats(step.cache().layout.head_dim);
   }
@@ -55,8 +58,10 @@ void TiledAttention::Plan(const StepState& step) {
   if (parallel_.num_threads() == 1 || num_splits == num_tiles ||
       num_tiles * kv_heads >= int64_t{kTilesPerThread} * parallel_.num_threads() ||
       state_floats > kMaxStateFloats) {
+    heads_each_ = HeadsEach(num_tiles, static_cast<double>(all) / largest, kv_heads);
     return;
   }
+  heads_each_ = HeadsEach(num_splits, num_splits, kv_heads);
   for (int tile = 0; tile < num_tiles; ++tile) {
     for (int split = 0; split < tiles_[tile].splits; ++split) {
       split_tasks_.push_back({tile, split});
@@ -91,32 +96,32 @@ AttentionTile TiledAttention::Describe(const StepState& step, int layer, const T
           .table = step.table(tile.first_row)};
 }
 
-int TiledAttention::HeadsEach(int tasks, int kv_heads) const {
+int TiledAttention::HeadsEach(int64_t tasks, double part, int kv_heads) const {
   const int threads = parallel_.num_threads();
-  return threads == 1 || tasks >= kTilesPerThread * threads ? kv_heads : 1;
+  const bool enough = tasks >= int64_t{kTilesPerThread} * threads && part >= threads;
+  return threads == 1 || enough ? kv_heads : 1;
 }
 
 void TiledAttention::RunTiles(const StepState& step, int layer, const float* q, float* out) {
   const int kv_heads = step.cache().layout.kv_heads;
   const int num_tiles = static_cast<int>(tiles_.size());
-  const int heads_each = HeadsEach(num_tiles, kv_heads);
-  const int tasks_each = kv_heads / heads_each;
+  const int tasks_each = kv_heads / heads_each_;
   parallel_.Run(num_tiles * tasks_each, [&](int task, int thread) {
     // Last tiles first: in a chunk they have the longest context, and a long task at the end would
     // leave threads idle.
     const Tile& tile = tiles_[num_tiles - 1 - task / tasks_each];
-    const int first_head = task % tasks_each * heads_each;
+    const int first_head = task % tasks_each * heads_each_;
     float* scratch = scratch_[thread].data();
     float* states = scratch + split_scratch_floats_;
     float* totals = states + tile_state_floats_;
     for (int split = 0; split < tile.splits; ++split) {
-      for (int head = 0; head < heads_each; ++head) {
+      for (int head = 0; head < heads_each_; ++head) {
         const auto view = Describe(step, layer, tile, first_head + head, q);
         attend_(view, split, scratch, states);
         avx2::MergeSplit(view, split, states, totals + head * tile_state_floats_);
       }
     }
-    for (int head = 0; head < heads_each; ++head) {
+    for (int head = 0; head < heads_each_; ++head) {
       const auto view = Describe(step, layer, tile, first_head + head, q);
       avx2::FinishTile(view, totals + head * tile_state_floats_, out + (view.q - q));
     }
@@ -126,13 +131,12 @@ void TiledAttention::RunTiles(const StepState& step, int layer, const float* q, 
 void TiledAttention::RunSplits(const StepState& step, int layer, const float* q, float* out) {
   const int kv_heads = step.cache().layout.kv_heads;
   const int num_splits = static_cast<int>(split_tasks_.size());
-  const int heads_each = HeadsEach(num_splits, kv_heads);
-  const int tasks_each = kv_heads / heads_each;
+  const int tasks_each = kv_heads / heads_each_;
   parallel_.Run(num_splits * tasks_each, [&](int task, int thread) {
     const SplitTask& item = split_tasks_[task / tasks_each];
     const Tile& tile = tiles_[item.tile];
-    const int first_head = task % tasks_each * heads_each;
-    for (int head = first_head; head < first_head + heads_each; ++head) {
+    const int first_head = task % tasks_each * heads_each_;
+    for (int head = first_head; head < first_head + heads_each_; ++head) {
       attend_(Describe(step, layer, tile, head, q), item.split, scratch_[thread].data(),
               SplitStates(step, tile, head, item.split));
     }

@@ -41,10 +41,11 @@ class TiledAttention {
 
   AttentionTile Describe(const StepState& step, int layer, const Tile& tile, int kv_head,
                          const float* q) const;
-  // KV heads of one task, where `tasks` tiles or splits are there to share out. All of them where
-  // the threads find enough to do: they lie side by side in a block, so what the hardware fetches
-  // ahead of one head's part is the next one's.
-  int HeadsEach(int tasks, int kv_heads) const;
+  // KV heads of one task, where `tasks` tiles or splits are there to share out and the largest one
+  // is the `part`th part of all work. All of them where the threads then find enough to do: they
+  // lie side by side in a block, so what the hardware fetches ahead of one head's part is the next
+  // one's.
+  int HeadsEach(int64_t tasks, double part, int kv_heads) const;
   void RunTiles(const StepState& step, int layer, const float* q, float* out);
   void RunSplits(const StepState& step, int layer, const float* q, float* out);
   // The states of one (tile, KV head, split) in states_.
@@ -59,6 +60,7 @@ class TiledAttention {
       scratch_;  // per thread: what a split needs, its states, and each head's sum of states
   std::vector<Tile> tiles_;
   std::vector<SplitTask> split_tasks_;  // empty: tiles are shared out
+  int heads_each_ = 1;                  // KV heads of a task
   std::vector<float> states_;
 };
 

@@ -39,7 +39,7 @@ struct PrefillCoreOptions {
   uint64_t block_layer_bytes = 0;  // bytes of one block in one layer
   uint32_t chunk_tokens = 512;     // computed in one step; a multiple of kBlockTokens
   // A step with an interactive job in it is made smaller than chunk_tokens where it would take
-  // longer; zero: never. It bounds how long such a job's first layers wait for the step before it.
+  // longer; zero: never. Of steps without one, up to two are in flight before such a job's first.
   Duration max_step_time{};
   Duration batch_window{};    // see batch_window.h
   uint32_t max_running = 16;  // jobs that hold blocks

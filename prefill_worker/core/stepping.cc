@@ -24,7 +24,7 @@ void PrefillCore::StartJobs(Instant now, WorkerEffects* effects) {
     running += job->running;
     if (!job->running && !job->ended) waiting.push_back(job.get());
   }
-  SortForAdmission(&waiting, now);
+  SortForAdmission(&waiting, now, [](const Job& job) { return job.arrived; });
   for (Job* job : waiting) {
     if (running >= options_.max_running) break;
     if (!StartJob(*job, now, effects)) break;  // in order: a short job does not starve a long one

@@ -32,15 +32,21 @@ std::optional<WorkerIndex> RouterCore::ChoosePrefill(const RequestRecord& r) con
   return PickPrefill(r.total_tokens(), candidates, r.id.value());
 }
 
+// A granted bulk job may stand still behind interactive ones on a prefill worker that is well.
+Duration RouterCore::FallbackAfter(const RequestRecord& r) const {
+  constexpr int kBulkFactor = 4;
+  const Duration usual = options_.fallback_base + options_.fallback_per_token * r.total_tokens();
+  return r.lane == Lane::kBulk ? kBulkFactor * usual : usual;
+}
+
 FillAssignment RouterCore::NewAssignment(RequestRecord& r, WorkerIndex prefill) {
   r.prefill = {prefill, At(prefill).hello.handshake.incarnation};
   r.tried_prefill.push_back(r.prefill);
   r.nonce = Nonce{random_bits_(), random_bits_()};
-  return {
-      .attempt = ++r.attempt,
-      .nonce = r.nonce,
-      .prefill = r.prefill.incarnation,
-      .fallback_after = options_.fallback_base + options_.fallback_per_token * r.total_tokens()};
+  return {.attempt = ++r.attempt,
+          .nonce = r.nonce,
+          .prefill = r.prefill.incarnation,
+          .fallback_after = FallbackAfter(r)};
 }
 
 // Booked says how much is missing: little of it is computed by decode itself.

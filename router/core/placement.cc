@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/deadline.h"
+#include "common/engine/admission.h"
 #include "common/kv/block_size.h"
 #include "router/core/pick_workers.h"
 #include "router/core/router_core.h"
@@ -79,7 +80,7 @@ RouterCore::Placement RouterCore::Place(RequestRecord& r, Instant now) {
 }
 
 void RouterCore::PlaceOrQueue(RequestRecord& r, Instant now) {
-  // Nobody overtakes those who wait.
+  // Nobody overtakes those who wait, but in the order of the queue.
   if (!queue_.empty()) return Enqueue(r, now);
   if (Place(r, now) == Placement::kWait) Enqueue(r, now);
 }
@@ -88,25 +89,42 @@ void RouterCore::PlaceOrQueue(RequestRecord& r, Instant now) {
 // not counted against the limit: it was admitted before.
 void RouterCore::Enqueue(RequestRecord& r, Instant now) {
   if (queue_.size() >= options_.max_queued && r.epoch == 0) {
-    return EndWithError(r, StreamErrorKind::kOverloaded, "the queue is full", now);
+    RequestRecord* const leaves = r.lane == Lane::kBulk ? &r : YoungestBulkInQueue();
+    EndWithError(leaves == nullptr ? r : *leaves, StreamErrorKind::kOverloaded, "the queue is full",
+                 now);
+    if (leaves == nullptr || leaves == &r) return;
   }
   queue_.emplace(r.arrival, r.id);
   SetTimer(r, std::min(r.deadline, DeadlineAfter(r.queued_since, options_.queue_limit)));
 }
 
+// Of those that no worker was asked for yet; null without any.
+RequestRecord* RouterCore::YoungestBulkInQueue() {
+  for (auto it = queue_.rbegin(); it != queue_.rend(); ++it) {
+    RequestRecord* const r = Find(it->second);
+    if (r->lane == Lane::kBulk && r->epoch == 0) return r;
+  }
+  return nullptr;
+}
+
+bool RouterCore::MayPlaceQueued(Instant now) const {
+  const bool any_open = std::any_of(workers_.begin(), workers_.end(), [now](const WorkerRecord& w) {
+    return w.Takes(WorkerRole::kDecode) && w.closed_until <= now && w.bookings_in_flight == 0;
+  });
+  return any_open || !HasReadyWorker(WorkerRole::kDecode);
+}
+
 void RouterCore::PumpQueue(Instant now) {
   pumped_at_ = now;
-  for (auto it = queue_.begin(); it != queue_.end();) {
-    const bool any_ready = HasReadyWorker(WorkerRole::kDecode);
-    const bool any_open =
-        std::any_of(workers_.begin(), workers_.end(), [now](const WorkerRecord& w) {
-          return w.Takes(WorkerRole::kDecode) && w.closed_until <= now && w.bookings_in_flight == 0;
-        });
-    if (any_ready && !any_open) return;
-    RequestRecord& r = *Find(it->second);
-    const uint64_t arrival = it->first;
-    if (Place(r, now) == Placement::kDispatched) queue_.erase(arrival);
-    it = queue_.upper_bound(arrival);
+  if (queue_.empty() || !MayPlaceQueued(now)) return;
+  std::vector<RequestRecord*> waiting;
+  waiting.reserve(queue_.size());
+  for (const auto& [arrival, id] : queue_) waiting.push_back(Find(id));
+  SortForAdmission(&waiting, now, [](const RequestRecord& r) { return r.queued_since; });
+  for (RequestRecord* r : waiting) {
+    if (!MayPlaceQueued(now)) return;
+    const uint64_t arrival = r->arrival;
+    if (Place(*r, now) == Placement::kDispatched) queue_.erase(arrival);
   }
 }
 

@@ -111,6 +111,8 @@ class RouterCore {
   Placement Place(RequestRecord& r, Instant now);
   void PlaceOrQueue(RequestRecord& r, Instant now);
   void Enqueue(RequestRecord& r, Instant now);
+  RequestRecord* YoungestBulkInQueue();
+  bool MayPlaceQueued(Instant now) const;
   void PumpQueue(Instant now);
   void Dispatch(RequestRecord& r, WorkerIndex worker, Instant now);
   void OnBooked(WorkerIndex worker, const Booked& message, Instant now);
@@ -121,6 +123,7 @@ class RouterCore {
 
   // fill.cc: choosing and changing the prefill worker.
   std::optional<WorkerIndex> ChoosePrefill(const RequestRecord& r) const;
+  Duration FallbackAfter(const RequestRecord& r) const;
   FillAssignment NewAssignment(RequestRecord& r, WorkerIndex prefill);
   void StartFill(RequestRecord& r, uint32_t cached_tokens, Instant now);
   void SendJob(RequestRecord& r, Instant now);

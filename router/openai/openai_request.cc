@@ -145,23 +145,15 @@ void ReadPrompts(FieldReader& in, CompletionRequest& out, size_t vocab_size) {
   }
 }
 
-// vLLM's `priority` (an integer; lower is earlier, 0 by default) and OpenAI's `service_tier` both
-// say how urgent a request is. Together they must say the same; "auto" leaves it to the other one.
+// vLLM's `priority` (an integer; lower is earlier, 0 by default) says how urgent a request is. Left
+// at 0, OpenAI's `service_tier` does: flex is later, every other tier is not.
 void ReadLane(FieldReader& in, CompletionRequest& out) {
   const auto priority =
       in.Int("priority", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
   const std::string tier = in.String("service_tier").value_or("auto");
-  if (tier != "auto" && tier != "default" && tier != "priority" && tier != "flex") {
-    return in.Fail("service_tier must be auto, default, priority or flex", "service_tier");
-  }
-  const bool later = priority.value_or(0) > 0;
-  const bool flex = tier == "flex";
-  if (priority.has_value() && tier != "auto" && later != flex) {
-    return in.Fail(absl::StrCat("priority is ", *priority, " and service_tier ", tier,
-                                ": a priority above 0 and flex mean later, others do not"),
-                   "service_tier");
-  }
-  out.lane = later || flex ? Lane::kBulk : Lane::kInteractive;
+  const int64_t order = priority.value_or(0);
+  const bool later = order != 0 ? order > 0 : tier == "flex";
+  out.lane = later ? Lane::kBulk : Lane::kInteractive;
 }
 
 // Content parts become one text: templates take strings.

@@ -26,6 +26,12 @@ def _busy_seconds():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def withheld_seconds():
+    """Processor seconds of all cores that the host gave to others while something here wanted to run, since boot."""
+    with open("/proc/stat") as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 class Machine:
     def __init__(self, build, quick=False):
         self._build = build

@@ -81,15 +81,17 @@ def main():
     for name in names:
         context.say(f"claim {name}")
         before = host.load()
-        start = time.monotonic()
+        start, withheld = time.monotonic(), machine.withheld_seconds()
         try:
             tables = importlib.import_module("claims." + name).run(context)
         except Exception:  # one claim that fails must not cost the others
             traceback.print_exc()
             failed.append(name)
             continue
+        seconds = time.monotonic() - start
+        share = (machine.withheld_seconds() - withheld) / (seconds * host.cores)
         for table in tables:
-            table.notes.append(f"{time.monotonic() - start:.0f} s; before the run {before}")
+            table.notes.append(f"{seconds:.0f} s, in which the host withheld {100 * share:.1f} % of the cores; before the run {before}")
             print(table.markdown(), flush=True)
             report.write(table, out, {**circumstances, "load_before": before})
     print(f"results: {out}")

@@ -24,5 +24,6 @@ def run(context):
     theirs = median(samples.get(servers.LLAMA, []))
     row.goals = [Goal("must", "1/4 of llama.cpp, same file", theirs and theirs / 4),
                  Goal("stretch", "1/10 of llama.cpp, same file", theirs and theirs / 10)]
-    return [Table("cached", "a cached prefix", [row], ["The column ours is one worker for both with 2 threads, as the peers have; of one prefill and one decode worker, one thread "
-                   "each, the decode worker computes the new tokens by itself."])]
+    notes = ["The column ours is one worker for both with 2 threads, as the peers have. Of one prefill and one decode worker with one "
+             "thread each, the decode worker computes the new tokens by itself."]
+    return [Table("cached", "a cached prefix", [row], notes)]

@@ -19,7 +19,7 @@ constexpr Instant kStart{std::chrono::hours(1)};
 std::vector<int> Order(std::vector<Waiting> waiting, Instant now) {
   std::vector<const Waiting*> order;
   for (const Waiting& w : waiting) order.push_back(&w);
-  SortForAdmission(&order, now);
+  SortForAdmission(&order, now, [](const Waiting& w) { return w.arrived; });
   std::vector<int> ids;
   for (const Waiting* w : order) ids.push_back(w->id);
   return ids;
@@ -42,6 +42,16 @@ TEST(AdmissionTest, BulkWorkWhosePatienceIsOverStandsBeforeAllThatCameLater) {
                                         {4, Lane::kInteractive, later}};
   EXPECT_THAT(Order(waiting, kStart + kBulkPatience - Duration(1)), ElementsAre(1, 4, 2, 3));
   EXPECT_THAT(Order(waiting, kStart + kBulkPatience), ElementsAre(1, 2, 4, 3));
+}
+
+TEST(AdmissionTest, OfABacklogOnlyTheOldestBulkWorkStandsBeforeInteractiveWork) {
+  const Instant later = kStart + kBulkPatience;
+  EXPECT_THAT(Order({{1, Lane::kBulk, kStart},
+                     {2, Lane::kBulk, kStart},
+                     {3, Lane::kBulk, kStart},
+                     {4, Lane::kInteractive, later}},
+                    later + kBulkPatience),
+              ElementsAre(1, 4, 2, 3));
 }
 
 }  // namespace

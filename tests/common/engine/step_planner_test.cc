@@ -279,6 +279,23 @@ TEST_F(RandomPlans, BulkWorkKeepsTheStepsOfInteractiveStreamsShort) {
   }
 }
 
+TEST_F(RandomPlans, OldestBulkSequenceFinishesWhileInteractiveOnesKeepArriving) {
+  for (int round = 0; round < 8; ++round) {
+    const StepLimits limits = Limits();
+    RunnableSequence bulk = Runnable(1, 0, 300);
+    bulk.lane = Lane::kBulk;
+    int steps = 0;
+    for (uint64_t key = 2; bulk.computed < bulk.total && steps < 1000; key += 40, ++steps) {
+      std::vector<RunnableSequence> runnable = {bulk};
+      for (uint64_t i = 0; i < 40; ++i) runnable.push_back(Sequence(key + i));  // none gets old
+      for (const PlannedPart& part : PlanStep(runnable, limits, cost_)) {
+        if (part.key == bulk.key) bulk.computed += part.count;
+      }
+    }
+    EXPECT_LE(steps, 300);  // a token a step at least
+  }
+}
+
 TEST_F(RandomPlans, EverySequenceFinishesWhileNewOnesKeepArriving) {
   for (int round = 0; round < 8; ++round) {
     const StepLimits limits = Limits();

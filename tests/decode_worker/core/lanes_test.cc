@@ -37,6 +37,20 @@ TEST(DecodeLanesTest, InteractiveRequestGoesBeforeBulkOnesThatCameEarlier) {
   EXPECT_THAT(rig.Tokens(3), SizeIs(1));
 }
 
+TEST(DecodeLanesTest, BulkSequenceIsPreemptedBeforeYoungerInteractiveOnes) {
+  DecodeCoreOptions options = DecodeRig::DefaultOptions();
+  options.expected_output_tokens = 1;  // books too little on purpose
+  DecodeRig rig(11, options);
+  rig.Send(rig.NewGenerate(1, 40, 60));
+  rig.Send(Bulk(rig.NewGenerate(2, 40, 60)));
+  rig.Send(rig.NewGenerate(3, 40, 60));
+  while (rig.core_.counters().preemptions == 0) rig.RunStep();
+  rig.RunStep();
+  EXPECT_THAT(Keys(rig.last_plan_), ElementsAre(1, 3));
+  rig.RunUntilIdle();
+  EXPECT_THAT(rig.Tokens(2), SizeIs(60));
+}
+
 class DecodeWindowTest : public testing::Test {
  protected:
   static DecodeCoreOptions Options() {

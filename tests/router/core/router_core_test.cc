@@ -1,6 +1,7 @@
 // RouterCore without failures: the flow of design.md section 2, placement, admission, cancellation.
 #include "router/core/router_core.h"
 
+#include "common/engine/admission.h"
 #include "tests/router/core/core_harness.h"
 
 namespace tandem {
@@ -225,6 +226,57 @@ TEST(RouterCoreTest, WaitingIsBounded) {
   ASSERT_EQ(h.ended.size(), 1u);
   EXPECT_EQ(h.ended[0].error->kind, StreamErrorKind::kOverloaded);
   EXPECT_LE(h.ended[0].timings.total, 1100ms);
+}
+
+// One request runs, and no other one may: what comes waits in the router's queue of two places.
+class RouterLanesTest : public testing::Test {
+ protected:
+  static RouterCoreOptions Options() {
+    RouterCoreOptions options = CoreHarness::DefaultOptions();
+    options.max_concurrent = 1;
+    return options;
+  }
+  void SetUp() override {
+    h_.Up(1, kD, 11);
+    Submit(1, Lane::kInteractive);
+    h_.Receive(1, Booked{RequestId(1), 1, 0});
+    h_.sent.clear();
+  }
+  void Submit(uint64_t id, Lane lane) {
+    SubmitEvent event = CoreHarness::Request(id, 20);
+    event.lane = lane;
+    h_.Submit(std::move(event));
+  }
+
+  CoreHarness h_{Options()};
+};
+
+TEST_F(RouterLanesTest, InteractiveRequestLeavesTheQueueBeforeBulkOnes) {
+  Submit(2, Lane::kBulk);
+  Submit(3, Lane::kInteractive);
+  h_.Receive(1, CoreHarness::Last(1, 1, 0, {1}));
+  EXPECT_EQ(h_.SentOne<Generate>(1).request, RequestId(3));
+}
+
+TEST_F(RouterLanesTest, BulkRequestWhosePatienceIsOverKeepsItsPlace) {
+  Submit(2, Lane::kBulk);
+  h_.Advance(kBulkPatience);
+  Submit(3, Lane::kInteractive);
+  h_.Receive(1, CoreHarness::Last(1, 1, 0, {1}));
+  EXPECT_EQ(h_.SentOne<Generate>(1).request, RequestId(2));
+}
+
+TEST_F(RouterLanesTest, FullQueueGivesUpItsYoungestBulkRequestForAnInteractiveOne) {
+  Submit(2, Lane::kBulk);
+  Submit(3, Lane::kBulk);
+  Submit(4, Lane::kInteractive);
+  ASSERT_EQ(h_.ended.size(), 1u);
+  EXPECT_EQ(h_.ended[0].request, RequestId(3));
+  EXPECT_EQ(h_.ended[0].error->kind, StreamErrorKind::kOverloaded);
+  Submit(5, Lane::kBulk);
+  ASSERT_EQ(h_.ended.size(), 2u);
+  EXPECT_EQ(h_.ended[1].request, RequestId(5));
+  EXPECT_EQ(h_.core.stats().queued, 2u);
 }
 
 TEST(RouterCoreTest, ConcurrencyLimitMakesRequestsWaitForAnEnd) {

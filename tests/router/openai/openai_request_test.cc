@@ -186,9 +186,6 @@ TEST(OpenaiRequestTest, BadCompletionsNameTheField) {
       {With(R"("priority":1.5)"), "priority", "integer"},
       {With(R"("priority":true)"), "priority", "integer"},
       {With(R"("service_tier":1)"), "service_tier", "string"},
-      {With(R"("service_tier":"scale")"), "service_tier", "auto, default, priority or flex"},
-      {With(R"("service_tier":"flex","priority":0)"), "service_tier", "priority is 0"},
-      {With(R"("service_tier":"default","priority":1)"), "service_tier", "priority is 1"},
   };
   for (const BadCase& c : cases) {
     auto parsed = Completion(c.body);
@@ -244,7 +241,11 @@ TEST(OpenaiRequestTest, PriorityOrServiceTierChoosesTheLane) {
       {R"("service_tier":"flex")", Lane::kBulk},
       {R"("service_tier":"auto","priority":5)", Lane::kBulk},
       {R"("service_tier":"flex","priority":5)", Lane::kBulk},
-      {R"("service_tier":"priority","priority":-1)", Lane::kInteractive}};
+      {R"("service_tier":"priority","priority":-1)", Lane::kInteractive},
+      {R"("service_tier":"on_demand")", Lane::kInteractive},
+      {R"("service_tier":"flex","priority":0)", Lane::kBulk},
+      {R"("service_tier":"flex","priority":-1)", Lane::kInteractive},
+      {R"("service_tier":"default","priority":1)", Lane::kBulk}};
   for (const auto& [fields, lane] : cases) {
     auto completion = Completion(With(fields));
     ASSERT_TRUE(completion.ok()) << fields << ": " << completion.error().message;
