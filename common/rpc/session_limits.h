@@ -9,7 +9,9 @@
 namespace tandem {
 
 struct SessionLimits {
-  Duration silence_limit = kSessionSilenceLimit;  // nothing heard for so long: the session is ended
+  // Nothing heard for so long, or (a worker's sessions) backlogged for so long: the session is
+  // ended.
+  Duration silence_limit = kSessionSilenceLimit;
   Duration first_backoff = std::chrono::milliseconds(100);  // doubled for each failure in a row
   Duration max_backoff = std::chrono::seconds(2);
   Duration shutdown_limit = std::chrono::seconds(2);
