@@ -87,6 +87,8 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
     Do(writer_.End(reason).step);
   }
 
+  bool all_written() const { return writer_.all_written(); }
+
   // Returns when to look again.
   Instant CheckTime(Instant now) {
     if (writer_.ended()) {
@@ -238,6 +240,12 @@ class GrpcSessionServer : public SessionServer, public v1::Worker::CallbackServi
 
   uint16_t port() const override { return port_; }
   bool backlogged() const override { return backlogs_.any(); }
+  bool all_written() override {
+    for (const auto& session : All()) {
+      if (!session->all_written()) return false;
+    }
+    return true;
+  }
 
   absl::Status Send(SessionId id, std::vector<WorkerToRouter> messages) override {
     RETURN_IF_ERROR(CheckSendable<WorkerHello>(messages));

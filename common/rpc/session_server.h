@@ -66,6 +66,9 @@ class SessionServer {
   // backlogged.
   virtual bool backlogged() const = 0;
 
+  // Nothing that was sent waits any more for a router to read on. Shutdown drops what does.
+  virtual bool all_written() = 0;
+
   // Ends one session.
   virtual void EndSession(SessionId session, const absl::Status& reason) = 0;
 
