@@ -88,6 +88,7 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
 
   bool was_up() const { return up_; }
   bool backlogged() const { return writer_.backlogged(); }
+  bool listening() const { return !gate_->waits(); }
   size_t worker() const { return worker_; }
 
   void OnReadDone(bool ok) override {
@@ -221,6 +222,11 @@ class GrpcSessionClient : public SessionClient {
   bool backlogged(size_t worker) const override {
     const std::shared_ptr<ClientSession> session = Find(worker);
     return session != nullptr && session->backlogged();
+  }
+
+  bool listening(size_t worker) const override {
+    const std::shared_ptr<ClientSession> session = Find(worker);
+    return session == nullptr || session->listening();
   }
 
   void EndSession(size_t worker, const absl::Status& reason) override {
