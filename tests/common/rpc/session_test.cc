@@ -322,6 +322,24 @@ TEST_F(SessionTest, RouterThatReadsALittleOfALongBacklogLosesItsSessionAsSoon) {
   ASSERT_TRUE(router_.log.AwaitClosed(1));
 }
 
+TEST_F(SessionTest, WhatAWorkerSentBeforeItEndedTheSessionCountsThoughAWriteFailedSince) {
+  Connect(PatientLimits(), NarrowLimits());
+  router_.log.Hold();
+  const Instant give_up = SystemClock().Now() + kTestPatience;
+  for (uint64_t n = 1; n <= 3; ++n) {  // a frame each; the third is left unread
+    ASSERT_TRUE(server_->Send(session_, {NumberedBooked(n)}).ok());
+    while (!server_->all_written()) ASSERT_LT(SystemClock().Now(), give_up);
+  }
+  ASSERT_TRUE(router_.log.AwaitReceived(2));
+  server_->EndSession(session_, absl::UnavailableError("enough"));
+  while (!router_.log.AwaitClosed(1, Ms(5))) {
+    ASSERT_LT(SystemClock().Now(), give_up);
+    (void)client_->Send(0, {RouterHeartbeat{}});
+  }
+  EXPECT_THAT(RequestsOf<Booked>(router_.log.received()), ElementsAre(1, 2, 3));
+  EXPECT_EQ(router_.log.closed()[0], absl::UnavailableError("enough"));
+}
+
 TEST_F(SessionTest, CreditsMayOutliveTheirSessions) {
   Connect();
   router_.log.Hold();
