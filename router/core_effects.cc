@@ -23,8 +23,8 @@ void CoreTurns::HandleQueued() {
 }
 
 // After the events: a worker whose message waited here was not silent. Nor was one whose messages
-// wait for their session to be read on. A tick comes with every heartbeat at the latest, so a worker
-// that is listened to again has most of the silence limit ahead of it.
+// wait for their session to be read on. A tick comes with every heartbeat at the latest, so a
+// worker that is listened to again has most of the silence limit ahead of it.
 void CoreTurns::Tick(Instant now) {
   for (uint32_t worker = 0; worker < outgoing_.size(); ++worker) {
     if (!sessions_->listening(worker)) core_.NotListening(WorkerIndex(worker), now);

@@ -95,7 +95,7 @@ class WorkerShellTest : public ::testing::Test {
   ~WorkerShellTest() override { Stop(); }
 
   // With options_, until Stop.
-  void Run(size_t requests, uint32_t steps) {
+  void StartShell(size_t requests, uint32_t steps) {
     core_ = std::make_unique<FloodCore>(requests, steps);
     auto shell =
         WorkerShell::Start(options_, core_.get(), &executor_, KvMemory(),
@@ -152,7 +152,7 @@ class WorkerShellTest : public ::testing::Test {
 TEST_F(WorkerShellTest, WorkerThatIsFasterThanItsRouterWaitsForItAndKeepsTheSession) {
   constexpr uint32_t kFrames = 3000;
   options_.server.limits.max_queued_messages = 400;
-  ASSERT_NO_FATAL_FAILURE(Run(1, kFrames / kFloodFramesPerStep));
+  ASSERT_NO_FATAL_FAILURE(StartShell(1, kFrames / kFloodFramesPerStep));
   RecordingClientSink router;
   const auto client = Ask(kFlood, &router);
   EXPECT_TRUE(Await(&holds_, 1));
@@ -173,7 +173,7 @@ TEST_F(WorkerShellTest, RouterThatReadsALittleDoesNotHaltTheStreamsOfOthersForLo
   options_.server.limits.silence_limit = Ms(500);
   // A backlog is 4,000 messages, and no more once 2,000 have been read: 23 frames.
   options_.server.limits.max_queued_messages = 16000;
-  ASSERT_NO_FATAL_FAILURE(Run(2, kSteps));
+  ASSERT_NO_FATAL_FAILURE(StartShell(2, kSteps));
   RecordingClientSink slow, brisk;
   const auto slow_client = Ask(kFlood, &slow);
   const auto brisk_client = Ask(kTrickle, &brisk);
@@ -193,7 +193,7 @@ TEST_F(WorkerShellTest, RouterThatReadsALittleDoesNotHaltTheStreamsOfOthersForLo
 
 TEST_F(WorkerShellTest, WhatARouterHasStillToReadIsWrittenBeforeTheWorkerStops) {
   constexpr uint32_t kSteps = 375;
-  ASSERT_NO_FATAL_FAILURE(Run(1, kSteps));
+  ASSERT_NO_FATAL_FAILURE(StartShell(1, kSteps));
   RecordingClientSink router;
   const auto client = Ask(kFlood, &router);
   EXPECT_TRUE(Await(&steps_, kSteps));
@@ -208,7 +208,7 @@ TEST_F(WorkerShellTest, RouterThatReadsNothingHoldsUpTheEndForTheDrainLimit) {
   constexpr uint32_t kSteps = 375;
   options_.drain_limit = Ms(200);
   options_.server.limits.shutdown_limit = Ms(200);
-  ASSERT_NO_FATAL_FAILURE(Run(1, kSteps));
+  ASSERT_NO_FATAL_FAILURE(StartShell(1, kSteps));
   RecordingClientSink router;
   const auto client = Ask(kFlood, &router);
   EXPECT_TRUE(Await(&steps_, kSteps));
