@@ -11,6 +11,9 @@ namespace tandem {
 namespace {
 
 constexpr Duration kTurnInterval = std::chrono::milliseconds(100);
+// Short holds that follow each other sooner than this are logged once; all are counted.
+constexpr Duration kSameHolds = std::chrono::seconds(1);
+constexpr Duration kLongHold = std::chrono::milliseconds(100);
 // Between two looks at whether the routers have been written all, once the core is idle.
 constexpr Duration kWrittenInterval = std::chrono::milliseconds(10);
 
@@ -92,14 +95,17 @@ std::vector<WorkerShell::Arrival> WorkerShell::Await(Instant deadline) {
 }
 
 void WorkerShell::BeginHold() {
-  hold_began_ = SystemClock().Now();
+  const Instant now = SystemClock().Now();
+  const bool again = now - std::exchange(hold_began_, now) < kSameHolds;
+  hold_level_ = again ? Level::kDebug : Level::kInfo;
   observer_.on_hold();
-  Log(Level::kInfo, "steps wait for a slow router");
+  Log(hold_level_, "steps wait for a slow router");
 }
 
 std::vector<WorkerShell::Arrival> WorkerShell::EndHold() {
-  Log(Level::kInfo, "steps go on",
-      {{"waited_ms", ToMilliseconds(SystemClock().Now() - hold_began_)}});
+  const Duration waited = SystemClock().Now() - hold_began_;
+  Log(waited < kLongHold ? hold_level_ : Level::kInfo, "steps go on",
+      {{"waited_ms", ToMilliseconds(waited)}});
   return std::exchange(held_runner_events_, {});
 }
 

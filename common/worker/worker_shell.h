@@ -28,6 +28,7 @@
 #include "common/model/step_executor.h"
 #include "common/protocol/router_messages.h"
 #include "common/rpc/session_server.h"
+#include "common/telemetry/log.h"
 #include "common/transfer/transfer_thread.h"
 
 namespace tandem {
@@ -92,9 +93,10 @@ class WorkerShell : private SessionSink {
   const Observer observer_;
   BoundedQueue<Arrival> inbox_{0};  // only reserved places
   // Held back for a slow router: finished steps, layers and dropped sequences, all of the steps in
-  // flight. Core thread, like the next.
+  // flight. Core thread, like the next two.
   std::vector<Arrival> held_runner_events_;
   Instant hold_began_{};  // the latest one
+  Level hold_level_ = Level::kInfo;
   std::atomic<int> stop_requests_{0};
   std::unique_ptr<TransferThread> transfer_;
   std::unique_ptr<RunnerThread> runner_;

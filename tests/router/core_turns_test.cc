@@ -142,21 +142,19 @@ class HalfDeafSessions final : public SessionClient {
   }
   // As many more from now on.
   bool AwaitHeartbeats(size_t worker, int count) {
-    const int before = WithLock([&] { return heartbeats_[worker]; });
+    int before = 0;
+    Change([&] { before = heartbeats_[worker]; });
     return Await([&] { return heartbeats_[worker] >= before + count; });
   }
   bool ended(size_t worker) {
-    return WithLock([&] { return ended_[worker]; });
+    MutexLock lock(&mutex_);
+    return ended_[worker];
   }
 
  private:
-  template <class F>
-  auto WithLock(F f) {
-    MutexLock lock(&mutex_);
-    return f();
-  }
   void Change(const std::function<void()>& change) {
-    WithLock(change);
+    MutexLock lock(&mutex_);
+    change();
     changed_.NotifyAll();
   }
   bool Await(const std::function<bool()>& condition) {

@@ -64,6 +64,13 @@ SessionLimits NarrowLimits() {
   return limits;
 }
 
+// More messages make a backlog than go between the two ends, and it takes 23 full frames to end it.
+SessionLimits DeepLimits() {
+  SessionLimits limits = NarrowLimits();
+  limits.max_queued_messages = 16000;
+  return limits;
+}
+
 // Long enough for few of them to fill what is between the two ends.
 TokenFrame NumberedFrame(uint64_t n) {
   TokenFrame frame{.request = RequestId(n), .epoch = 1};
@@ -247,7 +254,7 @@ TEST_F(SessionTest, EndSessionTellsTheRouterWhy) {
 }
 
 TEST_F(SessionTest, SlowRouterIsReadAsFarAsItsCreditsGoAndItsWorkerHearsOfTheBacklog) {
-  Connect(NarrowLimits(), NarrowLimits());
+  Connect(DeepLimits(), NarrowLimits());
   router_.log.Hold();
   const std::vector<uint64_t> expected = FillBacklog();
   ASSERT_TRUE(server_->backlogged());
@@ -295,8 +302,8 @@ TEST_F(SessionTest, PeerIsNotSilentWhileNobodyListens) {
 }
 
 TEST_F(SessionTest, RouterThatReadsNothingOfALongBacklogLosesItsSession) {
-  SessionLimits impatient = NarrowLimits();
-  impatient.silence_limit = Ms(300);
+  SessionLimits impatient = DeepLimits();
+  impatient.silence_limit = Ms(500);
   Connect(impatient, NarrowLimits());
   router_.log.Hold();
   FillBacklog();
@@ -308,9 +315,8 @@ TEST_F(SessionTest, RouterThatReadsNothingOfALongBacklogLosesItsSession) {
 }
 
 TEST_F(SessionTest, RouterThatReadsALittleOfALongBacklogLosesItsSessionAsSoon) {
-  SessionLimits impatient = NarrowLimits();
+  SessionLimits impatient = DeepLimits();
   impatient.silence_limit = Ms(500);
-  impatient.max_queued_messages = 16000;  // over once 2,000 messages have been read: 23 frames
   Connect(impatient, NarrowLimits());
   router_.log.Hold();
   FillBacklog();
