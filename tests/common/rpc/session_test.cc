@@ -316,7 +316,7 @@ TEST_F(SessionTest, RouterThatReadsNothingOfALongBacklogLosesItsSession) {
 
 TEST_F(SessionTest, RouterThatReadsALittleOfALongBacklogLosesItsSessionAsSoon) {
   SessionLimits impatient = DeepLimits();
-  impatient.silence_limit = Ms(500);
+  impatient.silence_limit = Ms(1000);
   Connect(impatient, NarrowLimits());
   router_.log.Hold();
   FillBacklog();

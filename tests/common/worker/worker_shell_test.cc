@@ -170,7 +170,7 @@ TEST_F(WorkerShellTest, WorkerThatIsFasterThanItsRouterWaitsForItAndKeepsTheSess
 
 TEST_F(WorkerShellTest, RouterThatReadsALittleDoesNotHaltTheStreamsOfOthersForLong) {
   constexpr uint32_t kSteps = 1000;
-  options_.server.limits.silence_limit = Ms(500);
+  options_.server.limits.silence_limit = Ms(1000);
   // A backlog is 4,000 messages, and no more once 2,000 have been read: 23 frames.
   options_.server.limits.max_queued_messages = 16000;
   ASSERT_NO_FATAL_FAILURE(StartShell(2, kSteps));
