@@ -11,8 +11,7 @@ void CoreTurns::HandleQueued() {
   std::vector<Event> events = inbox_.PopAll(Instant());
   const Instant now = SystemClock().Now();
   for (Event& event : events) Handle(event, now);
-  // After the events: a worker whose message waited here was not silent.
-  if (core_.NextDeadline() <= now) core_.Tick(now);
+  if (core_.NextDeadline() <= now) Tick(now);
   CarryOut();
   while (!refused_.empty()) {
     for (auto& [worker, refused] : std::exchange(refused_, {})) {
@@ -21,6 +20,16 @@ void CoreTurns::HandleQueued() {
     CarryOut();
   }
   Publish();
+}
+
+// After the events: a worker whose message waited here was not silent. Nor was one whose messages
+// wait for their session to be read on. A tick comes with every heartbeat at the latest, so a
+// worker that is listened to again has most of the silence limit ahead of it.
+void CoreTurns::Tick(Instant now) {
+  for (uint32_t worker = 0; worker < outgoing_.size(); ++worker) {
+    if (!sessions_->listening(worker)) core_.NotListening(WorkerIndex(worker), now);
+  }
+  core_.Tick(now);
 }
 
 void CoreTurns::Handle(Event& event, Instant now) {

@@ -119,6 +119,7 @@ class CoreTurns : public SessionClientSink {
 
   // core_effects.cc: what is done in a turn.
   void HandleQueued();
+  void Tick(Instant now);
   void Handle(Event& event, Instant now);
   void CarryOut();
   void Send(uint32_t worker, std::vector<RouterToWorker> messages);

@@ -15,9 +15,12 @@ void StreamDelivery::OnEnd(const std::shared_ptr<StreamRoute>& route, EndStream 
 }
 
 void StreamDelivery::OnTurnDone(std::vector<ReadCredit> credits) {
-  const auto shared = std::make_shared<std::vector<ReadCredit>>(std::move(credits));
+  std::shared_ptr<const std::vector<ReadCredit>> shared;  // by all threads that have something
   for (std::vector<Event>& events : by_thread_) {
     if (events.empty()) continue;
+    if (!credits.empty()) {
+      shared = std::make_shared<const std::vector<ReadCredit>>(std::exchange(credits, {}));
+    }
     // Any of their writers leads to the thread.
     const std::shared_ptr<ResponseWriter> writer = events.front().route->writer;
     writer->Post([events = std::exchange(events, {}), shared] {

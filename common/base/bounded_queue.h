@@ -1,9 +1,9 @@
 // BoundedQueue hands values from any number of producers to one consumer.
 //
 // Two bounds keep a full queue from deadlocking a cycle of threads: TryPush refuses new work beyond
-// `capacity`, while PushReserved is for completions of work that was itself admitted (their number
-// is bounded by that work) and is never refused. Thread-safe. The consumer may block; producers
-// never do.
+// `capacity`, while PushReserved is never refused and is for what is bounded elsewhere: completions
+// of work that was itself admitted, and frames whose sessions stop reading when too many of them
+// are unhandled. Thread-safe. The consumer may block; producers never do.
 #pragma once
 
 #include <cstddef>

@@ -42,9 +42,10 @@ class ReadGate : public std::enable_shared_from_this<ReadGate> {
     TANDEM_CHECK(credits > 0);
   }
 
-  // For the frame that was just read.
+  // For the frame that was just read; an empty one once the gate is closed.
   ReadCredit TakeCredit() {
     MutexLock lock(&mutex_);
+    if (closed_) return ReadCredit();
     TANDEM_CHECK(credits_ > 0);
     --credits_;
     return ReadCredit(shared_from_this());

@@ -66,14 +66,15 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
                                           : added.status;
   }
 
-  // By our decision.
-  void End(const absl::Status& reason) {
+  // By our decision. False: it had ended before.
+  bool End(const absl::Status& reason) {
     const auto ended = writer_.End(reason);
     if (ended.first) {
       cancelled_ = true;
       context_.TryCancel();
     }
     Do(ended.step);
+    return ended.first;
   }
 
   // Returns when to look again.
@@ -88,14 +89,18 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
 
   bool was_up() const { return up_; }
   bool backlogged() const { return writer_.backlogged(); }
+  bool listening() const { return !gate_->waits(); }
   size_t worker() const { return worker_; }
 
   void OnReadDone(bool ok) override {
     if (!ok) return LetGo();
     heard_ = SystemClock().Now();
-    if (!writer_.ended()) {
-      if (const absl::Status status = Receive(); !status.ok()) return End(status);
-      if (gate_->ReadOn()) return;
+    // What a worker sent before it ended the stream counts, though a write may have failed since.
+    if (!cancelled_ && !invalid_) {
+      const absl::Status status = Receive();
+      invalid_ = !status.ok();
+      if (invalid_ && End(status)) return;
+      if (!invalid_ && gate_->ReadOn()) return;
     }
     StartRead(&incoming_);  // an ended stream too, to its end: gRPC tells its status no sooner
   }
@@ -149,6 +154,7 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   std::unique_ptr<v1::Worker::Stub> stub_;
   grpc::ClientContext context_;
   v1::WorkerFrame incoming_;
+  bool invalid_ = false;                // a frame was: what follows it is not looked at
   std::atomic<bool> cancelled_{false};  // we ended it, not the worker or the network
   absl::Status done_reason_;            // set by OnDone
   std::shared_ptr<ClientSession> self_;
@@ -221,6 +227,11 @@ class GrpcSessionClient : public SessionClient {
   bool backlogged(size_t worker) const override {
     const std::shared_ptr<ClientSession> session = Find(worker);
     return session != nullptr && session->backlogged();
+  }
+
+  bool listening(size_t worker) const override {
+    const std::shared_ptr<ClientSession> session = Find(worker);
+    return session == nullptr || session->listening();
   }
 
   void EndSession(size_t worker, const absl::Status& reason) override {

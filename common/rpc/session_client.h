@@ -47,8 +47,13 @@ class SessionClient {
   //   RESOURCE_EXHAUSTED  the outgoing queue is full: the session is ended
   virtual absl::Status Send(size_t worker, std::vector<RouterToWorker> messages) = 0;
 
-  // The worker reads more slowly than messages are sent to it: give it nothing new now.
+  // The worker reads more slowly than messages are sent to it: place no requests there now. What
+  // belongs to placed ones may still be sent, prefill jobs too: it is bounded by them.
   virtual bool backlogged(size_t worker) const = 0;
+
+  // False: what the worker sends is left unread until the sink has handled what came before, so
+  // that nothing can be heard of it.
+  virtual bool listening(size_t worker) const = 0;
 
   // Ends the session, if there is one; the client calls the worker again.
   virtual void EndSession(size_t worker, const absl::Status& reason) = 0;

@@ -55,10 +55,13 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
         limits_(limits),
         sink_(sink),
         on_done_(std::move(on_done)),
-        writer_(limits, [backlogs](bool backlogged) { backlogs->Change(backlogged); }),
+        writer_(limits,
+                [this, backlogs](bool backlogged) {
+                  if (backlogged) backlog_began_ = SystemClock().Now();
+                  backlogs->Change(backlogged);
+                }),
         context_(context),
         heard_(SystemClock().Now()),
-        write_began_(SystemClock().Now()),
         gate_(std::make_shared<ReadGate>(limits.max_unhandled_frames, [this] {
           heard_ = SystemClock().Now();  // nobody listened before
           StartRead(&incoming_);
@@ -84,6 +87,8 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
     Do(writer_.End(reason).step);
   }
 
+  bool all_written() const { return writer_.all_written(); }
+
   // Returns when to look again.
   Instant CheckTime(Instant now) {
     if (writer_.ended()) {
@@ -92,12 +97,15 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
       Cut();
       return now + limits_.shutdown_limit;
     }
-    const Instant unread_at =
-        writer_.backlogged() ? write_began_.load() + limits_.silence_limit : kNever;
+    // Not since the last write: a router that reads a little now and then would halt the worker,
+    // and with it the streams of all other routers, for ever.
+    const Instant too_slow_at =
+        writer_.backlogged() ? backlog_began_.load() + limits_.silence_limit : kNever;
     const Instant silent_at = (gate_->waits() ? now : heard_.load()) + limits_.silence_limit;
-    if (now < std::min(unread_at, silent_at)) return std::min(unread_at, silent_at);
-    EndNow(absl::DeadlineExceededError(now < silent_at ? "the router reads nothing of what waits"
-                                                       : "the router fell silent"));
+    if (now < std::min(too_slow_at, silent_at)) return std::min(too_slow_at, silent_at);
+    EndNow(absl::DeadlineExceededError(now < silent_at
+                                           ? "the router did not catch up with what waits for it"
+                                           : "the router fell silent"));
     return now + limits_.shutdown_limit;
   }
 
@@ -148,10 +156,7 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
   }
 
   void Do(WriterStep step) {
-    if (step == WriterStep::kWrite) {
-      write_began_ = SystemClock().Now();
-      StartWrite(&writer_.frame());
-    }
+    if (step == WriterStep::kWrite) StartWrite(&writer_.frame());
     if (step != WriterStep::kClose) return;
     gate_->Close();
     Finish(ToGrpc(writer_.reason()));
@@ -173,7 +178,7 @@ class ServerSession : public grpc::ServerBidiReactor<v1::RouterFrame, v1::Worker
   Mutex context_mutex_;
   grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // null once done
   std::atomic<Instant> heard_;
-  std::atomic<Instant> write_began_;  // the latest one
+  std::atomic<Instant> backlog_began_{Instant{}};  // the latest one
   std::atomic<Instant> ended_at_{Instant{}};
   const std::shared_ptr<ReadGate> gate_;
 };
@@ -235,6 +240,12 @@ class GrpcSessionServer : public SessionServer, public v1::Worker::CallbackServi
 
   uint16_t port() const override { return port_; }
   bool backlogged() const override { return backlogs_.any(); }
+  bool all_written() override {
+    for (const auto& session : All()) {
+      if (!session->all_written()) return false;
+    }
+    return true;
+  }
 
   absl::Status Send(SessionId id, std::vector<WorkerToRouter> messages) override {
     RETURN_IF_ERROR(CheckSendable<WorkerHello>(messages));

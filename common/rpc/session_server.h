@@ -2,9 +2,9 @@
 // into calls of a SessionSink, and messages of the core into frames.
 //
 // A session begins with both hellos and ends once, for one of: the router closed it, the connection
-// broke, the router was silent for `silence_limit`, or read nothing for as long though much waited
-// for it, it sent something invalid, or the outgoing queue ran over. The server never resumes a
-// session. Thread-safe. Owned by the worker's main; the sink must outlive it.
+// broke, the router was silent for `silence_limit`, or its session stayed backlogged for as long,
+// it sent something invalid, or the outgoing queue ran over. The server never resumes a session.
+// Thread-safe. Owned by the worker's main; the sink must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -62,8 +62,12 @@ class SessionServer {
   virtual absl::Status Send(SessionId session, std::vector<WorkerToRouter> messages) = 0;
 
   // Some router reads more slowly than messages are sent to it: send nothing that can wait until
-  // OnBacklogCleared.
+  // OnBacklogCleared, which comes within `silence_limit` of the last time that a session became
+  // backlogged.
   virtual bool backlogged() const = 0;
+
+  // Nothing that was sent waits any more for a router to read on. Shutdown drops what does.
+  virtual bool all_written() = 0;
 
   // Ends one session.
   virtual void EndSession(SessionId session, const absl::Status& reason) = 0;

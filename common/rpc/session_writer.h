@@ -98,6 +98,11 @@ class SessionWriter {
     MutexLock lock(&mutex_);
     return backlogged_;
   }
+  // Nothing waits to be written, or ever will.
+  bool all_written() const {
+    MutexLock lock(&mutex_);
+    return reason_.has_value() || (queue_.empty() && !writing_);
+  }
   // OK while the session lasts.
   absl::Status reason() const {
     MutexLock lock(&mutex_);

@@ -67,6 +67,8 @@ WorkerMetrics::WorkerMetrics(MetricsRegistry* registry) {
       registry->AddHistogram("tandem_batch_size", "Sequences in a step.", kSequenceCountBounds);
   batch_tokens =
       registry->AddHistogram("tandem_batch_tokens", "Tokens in a step.", kTokenCountBounds);
+  holds = counter("tandem_slow_router_holds_total",
+                  "Times that finished steps began to wait for a slow router.");
 }
 
 }  // namespace tandem

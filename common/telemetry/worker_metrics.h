@@ -76,6 +76,8 @@ struct WorkerMetrics {
   Histogram step_seconds;
   Histogram batch_size;  // sequences
   Histogram batch_tokens;
+  // The shell.
+  Counter holds;  // times that finished steps began to wait for a slow router
 };
 
 }  // namespace tandem

@@ -38,7 +38,8 @@ absl::Status Serve(const WorkerConfig& config, WorkerSetup* setup, WorkerCore* c
   WorkerShell::Observer observer{
       .on_submitted = [&](const StepPlan& plan) { telemetry.OnSubmitted(plan); },
       .on_step_done = [&](const StepDone& done) { telemetry.OnStepDone(done); },
-      .on_turn = [&] { telemetry.OnTurn(running->transfer_counters()); }};
+      .on_turn = [&] { telemetry.OnTurn(running->transfer_counters()); },
+      .on_hold = [&] { telemetry.OnHold(); }};
   ASSIGN_OR_RETURN(std::unique_ptr<WorkerShell> shell,
                    WorkerShell::Start(options, core, setup->executor.get(), setup->memory,
                                       std::move(transport), std::move(observer)));

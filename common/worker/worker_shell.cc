@@ -11,6 +11,11 @@ namespace tandem {
 namespace {
 
 constexpr Duration kTurnInterval = std::chrono::milliseconds(100);
+// Short holds that follow each other sooner than this are logged once; all are counted.
+constexpr Duration kSameHolds = std::chrono::seconds(1);
+constexpr Duration kLongHold = std::chrono::milliseconds(100);
+// Between two looks at whether the routers have been written all, once the core is idle.
+constexpr Duration kWrittenInterval = std::chrono::milliseconds(10);
 
 void LogNote(const CoreNote& note) {
   if (!LogEnabled(Level::kInfo)) return;
@@ -74,28 +79,45 @@ void WorkerShell::RequestStop() {
   Post(DrainRequested{});
 }
 
-// What came in by `deadline`, without finished steps while a router's backlog is long: those wait,
-// in order, until it is not.
+// What came in by `deadline`, without the runner's events while a router's backlog is long: those
+// wait, in order, until it is not.
 std::vector<WorkerShell::Arrival> WorkerShell::Await(Instant deadline) {
   std::vector<Arrival> arrived = inbox_.PopAll(deadline);
   std::vector<Arrival> taken;
   const bool hold = server_->backlogged();
-  if (!hold) taken = std::exchange(finished_steps_, {});
+  if (!hold && !held_runner_events_.empty()) taken = EndHold();
   for (Arrival& arrival : arrived) {
     const bool held = hold && std::holds_alternative<RunnerEvent>(arrival.event);
-    (held ? finished_steps_ : taken).push_back(std::move(arrival));
+    if (held && held_runner_events_.empty()) BeginHold();
+    (held ? held_runner_events_ : taken).push_back(std::move(arrival));
   }
   return taken;
+}
+
+void WorkerShell::BeginHold() {
+  const Instant now = SystemClock().Now();
+  const bool again = now - std::exchange(hold_began_, now) < kSameHolds;
+  hold_level_ = again ? Level::kDebug : Level::kInfo;
+  observer_.on_hold();
+  Log(hold_level_, "steps wait for a slow router");
+}
+
+std::vector<WorkerShell::Arrival> WorkerShell::EndHold() {
+  const Duration waited = SystemClock().Now() - hold_began_;
+  Log(waited < kLongHold ? hold_level_ : Level::kInfo, "steps go on",
+      {{"waited_ms", ToMilliseconds(waited)}});
+  return std::exchange(held_runner_events_, {});
 }
 
 bool WorkerShell::Run() {
   const Clock& clock = SystemClock();
   Instant drain_deadline = kNever;
   Instant next_turn = clock.Now();
-  bool untold = false;  // a turn that the observer has not been told of
+  Instant next_look = kNever;  // at what is still to be written
+  bool untold = false;         // a turn that the observer has not been told of
   while (true) {
-    std::vector<Arrival> arrived =
-        Await(std::min({core_->NextDeadline(), drain_deadline, untold ? next_turn : kNever}));
+    std::vector<Arrival> arrived = Await(
+        std::min({core_->NextDeadline(), drain_deadline, next_look, untold ? next_turn : kNever}));
     const Instant now = clock.Now();
     WorkerEffects effects;
     for (auto& [event, credit] : arrived) {
@@ -116,7 +138,9 @@ bool WorkerShell::Run() {
       drain_deadline = now + options_.drain_limit;
       Log(Level::kInfo, "draining", {{"running", core_->load().running}});
     }
-    if (stops > 0 && (core_->idle() || stops > 1 || now >= drain_deadline)) break;
+    const bool idle = stops > 0 && core_->idle();
+    if (stops > 1 || now >= drain_deadline || (idle && server_->all_written())) break;
+    next_look = idle ? now + kWrittenInterval : kNever;
   }
   server_->Shutdown();
   runner_.reset();  // finishes the step that runs: nothing computes into the arena any more

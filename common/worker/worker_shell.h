@@ -8,8 +8,9 @@
 //
 // Nothing is refused: what routers may send ahead is bounded by their sessions' read credits, the
 // rest follows from admitted work. While a router reads more slowly than the core's messages are
-// made, finished steps wait, so that the core plans no further ones. Both workers' mains own one;
-// it knows nothing of their roles.
+// made, finished steps wait, so that the core plans no further ones. That halts the streams of all
+// routers; so a router whose backlog has stood for the sessions' silence limit loses its session.
+// Both workers' mains own one; it knows nothing of their roles.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,7 @@
 #include "common/model/step_executor.h"
 #include "common/protocol/router_messages.h"
 #include "common/rpc/session_server.h"
+#include "common/telemetry/log.h"
 #include "common/transfer/transfer_thread.h"
 
 namespace tandem {
@@ -45,6 +47,7 @@ class WorkerShell : private SessionSink {
     std::function<void(const StepPlan& plan)> on_submitted;
     std::function<void(const StepDone& done)> on_step_done;
     std::function<void()> on_turn;  // within 100 ms of each batch of events
+    std::function<void()> on_hold;  // what the runner did begins to wait for a slow router
   };
 
   // Listens and connects. All pointers outlive the shell.
@@ -58,8 +61,9 @@ class WorkerShell : private SessionSink {
   uint16_t port() const { return server_->port(); }
   TransferCounters transfer_counters() const { return transfer_->counters(); }
 
-  // Runs the core until RequestStop and then until it is idle or the drain limit has passed. False
-  // when the transport could not give all memory back.
+  // Runs the core until RequestStop and then until it is idle and the routers have been written all
+  // it sent, or the drain limit has passed. False when the transport could not give all memory
+  // back.
   bool Run();
   // The first call drains, a second one ends at once. Any thread.
   void RequestStop();
@@ -80,13 +84,19 @@ class WorkerShell : private SessionSink {
 
   void Post(WorkerEvent event) { inbox_.PushReserved({std::move(event), ReadCredit()}); }
   std::vector<Arrival> Await(Instant deadline);
+  void BeginHold();
+  std::vector<Arrival> EndHold();
   void CarryOut(WorkerEffects effects);
 
   const WorkerShellOptions options_;
   WorkerCore* const core_;
   const Observer observer_;
-  BoundedQueue<Arrival> inbox_{0};       // only reserved places
-  std::vector<Arrival> finished_steps_;  // held back; of the steps in flight at most. Core thread.
+  BoundedQueue<Arrival> inbox_{0};  // only reserved places
+  // Held back for a slow router: finished steps, layers and dropped sequences, all of the steps in
+  // flight. Core thread, like the next two.
+  std::vector<Arrival> held_runner_events_;
+  Instant hold_began_{};  // the latest one
+  Level hold_level_ = Level::kInfo;
   std::atomic<int> stop_requests_{0};
   std::unique_ptr<TransferThread> transfer_;
   std::unique_ptr<RunnerThread> runner_;

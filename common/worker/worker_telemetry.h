@@ -19,6 +19,7 @@ class WorkerTelemetry {
 
   void OnSubmitted(const StepPlan& plan);
   void OnStepDone(const StepDone& done);
+  void OnHold() { metrics_.holds.Add(); }
   void OnTurn(const TransferCounters& transfer);
 
  private:

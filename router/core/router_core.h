@@ -62,6 +62,8 @@ class RouterCore {
   void WorkerUp(WorkerIndex worker, const WorkerHello& hello, Instant now);
   void WorkerDown(WorkerIndex worker, absl::string_view reason, Instant now);
   void OnMessage(WorkerIndex worker, const WorkerToRouter& message, Instant now);
+  // The shell is not listening to the worker, whose silence up to now means nothing.
+  void NotListening(WorkerIndex worker, Instant now) { At(worker).last_heard = now; }
   void Submit(SubmitEvent event, Instant now);
   void ClientGone(RequestId request, Instant now);
   void StopMatched(RequestId request, Instant now);

@@ -18,8 +18,8 @@ struct WorkerRecord {
   WorkerHello hello;  // of the current or the last life
   WorkerLoad load;    // as last reported
   bool draining = false;
-  bool stalled = false;  // its runner made no progress for long: gets nothing new
-  Instant last_heard;
+  bool stalled = false;    // its runner made no progress for long: gets nothing new
+  Instant last_heard;      // or not listened to
   Instant last_sent;       // heartbeat
   Instant closed_until{};  // refused for want of capacity: not asked again before this time
   uint32_t booked_blocks_at_refusal = 0;

@@ -47,6 +47,7 @@ class ThreadedWorkers final : public SessionClient {
     return absl::OkStatus();
   }
   bool backlogged(size_t) const override { return false; }
+  bool listening(size_t) const override { return true; }
   // As gRPC would: the sink is told on the session's thread.
   void EndSession(size_t worker, const absl::Status&) override {
     sent_[worker].PushReserved(RouterHello{});
@@ -110,11 +111,61 @@ class SilentSessions final : public SessionClient {
     return absl::OkStatus();
   }
   bool backlogged(size_t worker) const override { return worker == slow_worker; }
+  bool listening(size_t) const override { return true; }
   std::array<int, 2> generates{};  // of whoever has the turn
   size_t slow_worker = kNobody;
   static constexpr size_t kNobody = 99;
   void EndSession(size_t, const absl::Status&) override {}
   void Shutdown() override {}
+};
+
+// Of two workers that say nothing it listens to the first only. Remembers heartbeats and ends.
+class HalfDeafSessions final : public SessionClient {
+ public:
+  absl::Status Send(size_t worker, std::vector<RouterToWorker> messages) override {
+    Change([&] {
+      for (const RouterToWorker& message : messages) {
+        heartbeats_[worker] += std::holds_alternative<RouterHeartbeat>(message) ? 1 : 0;
+      }
+    });
+    return absl::OkStatus();
+  }
+  bool backlogged(size_t) const override { return false; }
+  bool listening(size_t worker) const override { return worker == 0; }
+  void EndSession(size_t worker, const absl::Status&) override {
+    Change([&] { ended_[worker] = true; });
+  }
+  void Shutdown() override {}
+
+  bool AwaitEnd(size_t worker) {
+    return Await([&] { return ended_[worker]; });
+  }
+  // As many more from now on.
+  bool AwaitHeartbeats(size_t worker, int count) {
+    int before = 0;
+    Change([&] { before = heartbeats_[worker]; });
+    return Await([&] { return heartbeats_[worker] >= before + count; });
+  }
+  bool ended(size_t worker) {
+    MutexLock lock(&mutex_);
+    return ended_[worker];
+  }
+
+ private:
+  void Change(const std::function<void()>& change) {
+    MutexLock lock(&mutex_);
+    change();
+    changed_.NotifyAll();
+  }
+  bool Await(const std::function<bool()>& condition) {
+    MutexLock lock(&mutex_);
+    return changed_.WaitUntil(&mutex_, SystemClock().Now() + std::chrono::seconds(60), condition);
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::array<int, 2> heartbeats_{};  // sent; guarded like ended_
+  std::array<bool, 2> ended_{};
 };
 
 struct Stream : StreamRoute {
@@ -245,6 +296,21 @@ TEST(CoreTurnsTest, CreditsOfFramesComeBackWhenTheirTokensHaveBeenDelivered) {
   streams.LetGo();
   EXPECT_FALSE(gate->waits());
   EXPECT_EQ(reads, 1);
+}
+
+TEST(CoreTurnsTest, WorkerThatIsNotListenedToIsNotSilent) {
+  CountingStreams streams;
+  HalfDeafSessions sessions;
+  RouterCoreOptions options;
+  options.num_workers = 2;
+  CoreTurns turns(options, Bits(), &streams, [](const RouterStats&) {});
+  turns.OnUp(0, DecodeHello(0));
+  turns.OnUp(1, DecodeHello(1));
+  turns.Start(&sessions);
+  EXPECT_TRUE(sessions.AwaitEnd(0));  // it could have been heard
+  EXPECT_TRUE(sessions.AwaitHeartbeats(1, 2));
+  EXPECT_FALSE(sessions.ended(1));
+  turns.Stop();
 }
 
 TEST(CoreTurnsTest, WorkerThatIsSlowToReadGetsNoNewRequests) {

@@ -45,6 +45,7 @@ class FakeWorkers : public SessionClient {
     return absl::OkStatus();
   }
   bool backlogged(size_t) const override { return false; }
+  bool listening(size_t) const override { return true; }
   void EndSession(size_t worker, const absl::Status& reason) override {
     sink_->OnDown(worker, reason);
   }

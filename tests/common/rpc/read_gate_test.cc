@@ -58,20 +58,25 @@ TEST_F(ReadGateTest, ClosedGateStartsNothing) {
 // One thread reads, another handles: every frame is read, and never more than two are unhandled.
 TEST(ReadGateRaceTest, CreditsComeBackOnAnotherThread) {
   constexpr int kFrames = 5000;
+  const Instant give_up = SystemClock().Now() + std::chrono::seconds(60);
   BoundedQueue<bool> started(2);  // reads under way: one at most
   BoundedQueue<ReadCredit> unhandled(2);
   const auto gate = std::make_shared<ReadGate>(2, [&] { ASSERT_TRUE(started.TryPush(true)); });
   std::thread reader([&] {
     for (int frame = 0; frame < kFrames; ++frame) {
-      ASSERT_EQ(started.PopAll(kNever).size(), 1);
+      ASSERT_EQ(started.PopAll(give_up).size(), 1);
       ASSERT_TRUE(unhandled.TryPush(gate->TakeCredit()));
       gate->ReadOn();
     }
   });
   gate->ReadOn();
-  for (int handled = 0; handled < kFrames;) {
-    handled += static_cast<int>(unhandled.PopAll(kNever).size());
+  int handled = 0;
+  while (handled < kFrames) {
+    const size_t more = unhandled.PopAll(give_up).size();
+    if (more == 0) break;  // the reader has failed
+    handled += static_cast<int>(more);
   }
+  EXPECT_EQ(handled, kFrames);
   reader.join();
 }
 

@@ -36,8 +36,8 @@ class SessionLog {
   bool AwaitOpened(size_t count) {
     return Await([&] { return opened_.size() >= count; });
   }
-  bool AwaitReceived(size_t count) {
-    return Await([&] { return received_.size() >= count; });
+  bool AwaitReceived(size_t count, Duration patience = kTestPatience) {
+    return Await([&] { return received_.size() >= count; }, patience);
   }
   bool AwaitClosed(size_t count, Duration patience = kTestPatience) {
     return Await([&] { return closed_.size() >= count; }, patience);
@@ -50,6 +50,15 @@ class SessionLog {
   // From now on frames count as unhandled, until LetGo.
   void Hold() {
     Change([&] { hold_ = true; });
+  }
+  // The frame that has been held for longest.
+  void LetOneGo() {
+    ReadCredit held;
+    Change([&] {
+      if (held_.empty()) return;
+      held = std::move(held_.front());
+      held_.erase(held_.begin());
+    });
   }
   void LetGo() {
     std::vector<ReadCredit> held;

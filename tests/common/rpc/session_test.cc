@@ -56,6 +56,34 @@ Booked NumberedBooked(uint64_t n) {
   return {.request = RequestId(n), .epoch = 1, .cached_tokens = 0};
 }
 
+// Two frames may be unhandled, and 200 messages make a backlog.
+SessionLimits NarrowLimits() {
+  SessionLimits limits = PatientLimits();
+  limits.max_unhandled_frames = 2;
+  limits.max_queued_messages = 800;
+  return limits;
+}
+
+// More messages make a backlog than go between the two ends, and it takes 23 full frames to end it.
+SessionLimits DeepLimits() {
+  SessionLimits limits = NarrowLimits();
+  limits.max_queued_messages = 16000;
+  return limits;
+}
+
+// Long enough for few of them to fill what is between the two ends.
+TokenFrame NumberedFrame(uint64_t n) {
+  TokenFrame frame{.request = RequestId(n), .epoch = 1};
+  frame.tokens.assign(4000, 49000);
+  return frame;
+}
+Generate NumberedGenerate(uint64_t n) {
+  Generate generate = SampleGenerate();
+  generate.request = RequestId(n);
+  generate.prompt.assign(4000, 49000);
+  return generate;
+}
+
 template <class Kind, class Message>
 std::vector<uint64_t> RequestsOf(const std::vector<Message>& messages) {
   std::vector<uint64_t> requests;
@@ -75,6 +103,30 @@ class SessionTest : public ::testing::Test {
     ASSERT_TRUE(router_.log.AwaitOpened(1));
     ASSERT_TRUE(worker_.log.AwaitOpened(1));
     session_ = SessionId(worker_.log.opened()[0]);
+  }
+
+  // Sends long frames to a router that is not silent until they make a backlog, or the session has
+  // ended. Returns what was sent.
+  std::vector<uint64_t> FillBacklog() {
+    std::vector<uint64_t> sent;
+    while (!server_->backlogged() && sent.size() < 20000) {
+      if (sent.size() % 100 == 0) (void)client_->Send(0, {RouterHeartbeat{}});
+      if (!server_->Send(session_, {NumberedFrame(sent.size())}).ok()) break;
+      sent.push_back(sent.size());
+    }
+    return sent;
+  }
+
+  // Until the session has ended, a router that is not silent calls `read` every 50 ms. False: it
+  // has not ended.
+  bool AwaitClosedWhile(const std::function<void()>& read) {
+    const Instant give_up = SystemClock().Now() + kTestPatience;
+    while (!worker_.log.AwaitClosed(1, Ms(50))) {
+      if (SystemClock().Now() > give_up) return false;
+      if (!client_->backlogged(0)) (void)client_->Send(0, {RouterHeartbeat{}});
+      read();
+    }
+    return true;
   }
 
   RecordingServerSink worker_;
@@ -201,30 +253,11 @@ TEST_F(SessionTest, EndSessionTellsTheRouterWhy) {
   ASSERT_TRUE(worker_.log.AwaitClosed(1));
 }
 
-// Two frames may be unhandled, and 200 messages make a backlog.
-SessionLimits NarrowLimits() {
-  SessionLimits limits = PatientLimits();
-  limits.max_unhandled_frames = 2;
-  limits.max_queued_messages = 800;
-  return limits;
-}
-
-// Long enough for few of them to fill what is between the two ends.
-TokenFrame NumberedFrame(uint64_t n) {
-  TokenFrame frame{.request = RequestId(n), .epoch = 1};
-  frame.tokens.assign(4000, 49000);
-  return frame;
-}
-
 TEST_F(SessionTest, SlowRouterIsReadAsFarAsItsCreditsGoAndItsWorkerHearsOfTheBacklog) {
-  Connect(NarrowLimits(), NarrowLimits());
+  Connect(DeepLimits(), NarrowLimits());
   router_.log.Hold();
-  std::vector<uint64_t> expected;
-  while (!server_->backlogged()) {
-    expected.push_back(expected.size());
-    ASSERT_TRUE(server_->Send(session_, {NumberedFrame(expected.back())}).ok());
-    ASSERT_LT(expected.size(), 20000);
-  }
+  const std::vector<uint64_t> expected = FillBacklog();
+  ASSERT_TRUE(server_->backlogged());
   EXPECT_LE(router_.log.batches(), 2);
   EXPECT_EQ(worker_.backlogs_cleared, 0);
   router_.log.LetGo();
@@ -238,11 +271,16 @@ TEST_F(SessionTest, SlowRouterIsReadAsFarAsItsCreditsGoAndItsWorkerHearsOfTheBac
 TEST_F(SessionTest, SlowWorkerIsReadAsFarAsItsCreditsGo) {
   Connect(NarrowLimits(), NarrowLimits());
   worker_.log.Hold();
-  for (uint64_t n = 0; n < 500; ++n) ASSERT_TRUE(client_->Send(0, {NumberedCancel(n)}).ok());
-  ASSERT_TRUE(worker_.log.AwaitReceived(1));
+  std::vector<uint64_t> expected;
+  while (!client_->backlogged(0)) {
+    expected.push_back(expected.size());
+    ASSERT_TRUE(client_->Send(0, {NumberedGenerate(expected.back())}).ok());
+    ASSERT_LT(expected.size(), 20000);
+  }
   EXPECT_LE(worker_.log.batches(), 2);
   worker_.log.LetGo();
-  ASSERT_TRUE(worker_.log.AwaitReceived(500));
+  ASSERT_TRUE(worker_.log.AwaitReceived(expected.size()));
+  EXPECT_EQ(RequestsOf<Generate>(worker_.log.received()), expected);
   EXPECT_THAT(worker_.log.closed(), IsEmpty());
 }
 
@@ -254,25 +292,58 @@ TEST_F(SessionTest, PeerIsNotSilentWhileNobodyListens) {
   router_.log.Hold();
   ASSERT_TRUE(server_->Send(session_, {NumberedBooked(1)}).ok());
   ASSERT_TRUE(router_.log.AwaitReceived(1));
-  EXPECT_FALSE(router_.log.AwaitClosed(1, Ms(600)));
+  // A router that does listen finds the worker silent, twice, before this one does.
+  RecordingClientSink listener;
+  const auto other = StartClient(server_->port(), &listener, client_limits);
+  ASSERT_TRUE(listener.log.AwaitClosed(2));
+  EXPECT_THAT(router_.log.closed(), IsEmpty());
   router_.log.LetGo();
   ASSERT_TRUE(router_.log.AwaitClosed(1));  // now it is
 }
 
 TEST_F(SessionTest, RouterThatReadsNothingOfALongBacklogLosesItsSession) {
-  SessionLimits impatient = NarrowLimits();
-  impatient.silence_limit = Ms(300);
+  SessionLimits impatient = DeepLimits();
+  impatient.silence_limit = Ms(500);
   Connect(impatient, NarrowLimits());
   router_.log.Hold();
-  uint64_t n = 0;
-  while (worker_.log.closed().empty()) {
-    if (!client_->backlogged(0)) (void)client_->Send(0, {RouterHeartbeat{}});  // it is not silent
-    if (!server_->backlogged()) (void)server_->Send(session_, {NumberedFrame(++n)});
-  }
-  EXPECT_THAT(std::string(worker_.log.closed()[0].message()), HasSubstr("reads nothing"));
+  FillBacklog();
+  ASSERT_TRUE(AwaitClosedWhile([] {}));
+  EXPECT_THAT(std::string(worker_.log.closed()[0].message()), HasSubstr("catch up"));
   EXPECT_FALSE(server_->backlogged());
   router_.log.LetGo();
   ASSERT_TRUE(router_.log.AwaitClosed(1));
+}
+
+TEST_F(SessionTest, RouterThatReadsALittleOfALongBacklogLosesItsSessionAsSoon) {
+  SessionLimits impatient = DeepLimits();
+  impatient.silence_limit = Ms(1000);
+  Connect(impatient, NarrowLimits());
+  router_.log.Hold();
+  FillBacklog();
+  ASSERT_TRUE(AwaitClosedWhile([&] { router_.log.LetOneGo(); }));
+  EXPECT_THAT(std::string(worker_.log.closed()[0].message()), HasSubstr("catch up"));
+  EXPECT_GT(router_.log.batches(), 2);
+  EXPECT_EQ(worker_.backlogs_cleared, 1);  // by the end
+  router_.log.LetGo();
+  ASSERT_TRUE(router_.log.AwaitClosed(1));
+}
+
+TEST_F(SessionTest, WhatAWorkerSentBeforeItEndedTheSessionCountsThoughAWriteFailedSince) {
+  Connect(PatientLimits(), NarrowLimits());
+  router_.log.Hold();
+  const Instant give_up = SystemClock().Now() + kTestPatience;
+  for (uint64_t n = 1; n <= 3; ++n) {  // a frame each; the third is left unread
+    ASSERT_TRUE(server_->Send(session_, {NumberedBooked(n)}).ok());
+    while (!server_->all_written()) ASSERT_LT(SystemClock().Now(), give_up);
+  }
+  ASSERT_TRUE(router_.log.AwaitReceived(2));
+  server_->EndSession(session_, absl::UnavailableError("enough"));
+  while (!router_.log.AwaitClosed(1, Ms(5))) {
+    ASSERT_LT(SystemClock().Now(), give_up);
+    (void)client_->Send(0, {RouterHeartbeat{}});
+  }
+  EXPECT_THAT(RequestsOf<Booked>(router_.log.received()), ElementsAre(1, 2, 3));
+  EXPECT_EQ(router_.log.closed()[0], absl::UnavailableError("enough"));
 }
 
 TEST_F(SessionTest, CreditsMayOutliveTheirSessions) {
