@@ -44,10 +44,12 @@ class WorkerShell : private SessionSink {
  public:
   // What the metrics need to know, told on the core thread.
   struct Observer {
-    std::function<void(const StepPlan& plan)> on_submitted;
-    std::function<void(const StepDone& done)> on_step_done;
-    std::function<void()> on_turn;  // within 100 ms of each batch of events
-    std::function<void()> on_hold;  // what the runner did begins to wait for a slow router
+    std::function<void(const StepPlan& plan)> on_submitted = [](const StepPlan&) {};
+    std::function<void(const StepDone& done)> on_step_done = [](const StepDone&) {};
+    // Within 100 ms of each batch of events.
+    std::function<void()> on_turn = [] {};
+    // What the runner did begins to wait for a slow router.
+    std::function<void()> on_hold = [] {};
   };
 
   // Listens and connects. All pointers outlive the shell.
