@@ -77,11 +77,9 @@ absl::Status Run(const WorkerConfig& config, Worker* w, WorkerCore* core) {
         const size_t offset = size_t{layer} * blocks + first.value();
         return absl::MakeSpan(w->memory).subspan(offset * kBlockBytes, count * kBlockBytes);
       }};
-  ASSIGN_OR_RETURN(const std::unique_ptr<WorkerShell> shell,
-                   WorkerShell::Start(w->shell, core, w->engine.get(), memory, std::move(transport),
-                                      {.on_submitted = [](const StepPlan&) {},
-                                       .on_step_done = [](const StepDone&) {},
-                                       .on_turn = [] {}}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<WorkerShell> shell,
+      WorkerShell::Start(w->shell, core, w->engine.get(), memory, std::move(transport), {}));
   RETURN_IF_ERROR(WritePortFile(config.port_file, shell->port()));
   const StopSignal stop([&] { shell->RequestStop(); });
   return shell->Run() ? absl::OkStatus() : absl::InternalError("KV memory was not given back");
