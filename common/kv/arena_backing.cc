@@ -1,7 +1,5 @@
 #include "common/kv/arena_backing.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdint>
 
@@ -10,11 +8,6 @@ namespace {
 
 // Of one piece: a huge page, so that each is asked for once and a stop comes soon.
 constexpr uintptr_t kPieceBytes = uintptr_t{2} << 20;
-
-// False when the kernel cannot do it (before 5.14).
-bool Back(uintptr_t begin, uintptr_t end) {
-  return madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE) == 0;
-}
 
 }  // namespace
 
@@ -25,14 +18,13 @@ ArenaBacking::~ArenaBacking() { stop_ = true; }
 
 void ArenaBacking::Run() {
   const uint32_t layers = arena_.shape().num_layers;
-  const uintptr_t base = reinterpret_cast<uintptr_t>(arena_.Whole().data());
   const uintptr_t size = arena_.Whole().size();
   const uintptr_t layer_bytes = arena_.strides().layer;
   size_t backed = 0;
   const auto back_piece = [&](uintptr_t piece) {
     backed += kPieceBytes;
     return !stop_ && backed <= max_bytes_ &&
-           Back(base + piece, base + std::min(piece + kPieceBytes, size));
+           arena_.Back(piece, std::min(piece + kPieceBytes, size));
   };
   // The first blocks of all layers, then the next ones: as they are taken.
   for (uintptr_t offset = 0; offset < layer_bytes; offset += kPieceBytes) {

@@ -1,9 +1,6 @@
 #include "common/kv/kv_arena.h"
 
-#include <sys/mman.h>
-
-#include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -42,18 +39,15 @@ absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvArenaShape& sha
         "KV arena of ", shape.num_layers, " layers, ", shape.num_blocks, " blocks, ",
         shape.num_kv_heads, " KV heads of ", shape.head_dim, " has no size that fits memory"));
   }
-  void* base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED) {
+  // Huge pages: attention reads keys and values in pieces of a few KB all over the arena, and with
+  // small pages finding each one costs as much as reading it.
+  absl::StatusOr<std::unique_ptr<ShareableMemory>> memory = ShareableMemory::Create(size);
+  if (!memory.ok()) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for a KV arena of ", size, " bytes: ", std::strerror(errno)));
+        absl::StrCat("no memory for a KV arena: ", memory.status().message()));
   }
-  // A wish, not a need: attention reads keys and values in pieces of a few KB all over the arena,
-  // and with small pages finding each one costs as much as reading it.
-  madvise(base, size, MADV_HUGEPAGE);
-  return std::unique_ptr<KvArena>(new KvArena(shape, strides, static_cast<std::byte*>(base), size));
+  return std::unique_ptr<KvArena>(new KvArena(shape, strides, *std::move(memory)));
 }
-
-KvArena::~KvArena() { munmap(base_, size_); }
 
 absl::Span<std::byte> KvArena::Run(uint32_t layer, BlockId first, uint32_t n) {
   return {base_ + RunOffset(layer, first, n), n * strides_.block};

@@ -9,10 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/base/ids.h"
+#include "common/base/shareable_memory.h"
 
 namespace tandem {
 
@@ -40,7 +42,6 @@ class KvArena {
   // Page-aligned and zero; pages are backed when first touched. INVALID_ARGUMENT for an empty or
   // overflowing shape, RESOURCE_EXHAUSTED when there is no address space for it.
   static absl::StatusOr<std::unique_ptr<KvArena>> Create(const KvArenaShape& shape);
-  ~KvArena();
   KvArena(const KvArena&) = delete;
   KvArena& operator=(const KvArena&) = delete;
 
@@ -49,20 +50,25 @@ class KvArena {
   size_t bytes_per_block_layer() const { return strides_.block; }
 
   // Everything, for registration and for the compute backend.
-  absl::Span<std::byte> Whole() { return {base_, size_}; }
+  absl::Span<std::byte> Whole() { return memory_->memory(); }
+  // Gives bytes [begin, end) of it their pages, see ShareableMemory. Any thread.
+  bool Back(size_t begin, size_t end) { return memory_->Back(begin, end); }
+  // For transports that reach other processes of this host.
+  SharedRegion shared() const { return memory_->region(); }
   // Blocks [first, first + n) of one layer. REQUIRES: they exist.
   absl::Span<std::byte> Run(uint32_t layer, BlockId first, uint32_t n);
   absl::Span<const std::byte> Run(uint32_t layer, BlockId first, uint32_t n) const;
 
  private:
-  KvArena(const KvArenaShape& shape, const KvArenaStrides& strides, std::byte* base, size_t size)
-      : shape_(shape), strides_(strides), base_(base), size_(size) {}
+  KvArena(const KvArenaShape& shape, const KvArenaStrides& strides,
+          std::unique_ptr<ShareableMemory> memory)
+      : shape_(shape), strides_(strides), memory_(std::move(memory)), base_(Whole().data()) {}
   size_t RunOffset(uint32_t layer, BlockId first, uint32_t n) const;
 
   KvArenaShape shape_;
   KvArenaStrides strides_;
-  std::byte* base_;
-  size_t size_;
+  const std::unique_ptr<ShareableMemory> memory_;
+  std::byte* const base_;
 };
 
 }  // namespace tandem

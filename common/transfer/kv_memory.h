@@ -8,6 +8,7 @@
 
 #include "absl/types/span.h"
 #include "common/base/ids.h"
+#include "common/base/shareable_memory.h"
 
 namespace tandem {
 
@@ -18,6 +19,8 @@ struct KvMemory {
   // One layer of blocks [first, first + count), `count * block_bytes` long. Called for blocks below
   // num_blocks only.
   std::function<absl::Span<std::byte>(uint32_t layer, BlockId first, uint32_t count)> run;
+  // What all of it lies in, for peers of this host; may be none.
+  SharedRegion shared = {};
 };
 
 }  // namespace tandem

@@ -23,6 +23,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/base/ids.h"
+#include "common/base/shareable_memory.h"
 
 namespace tandem {
 
@@ -62,6 +63,10 @@ class TransportSink {
 class KvTransport {
  public:
   virtual ~KvTransport() = default;
+
+  // Segments will mostly lie in `region`, which outlives the transport: one that reaches processes
+  // of this host may let them map it. REQUIRES: no connection yet.
+  virtual void ShareMemory(const SharedRegion& region) { (void)region; }
 
   // What a peer passes to Connect to reach this transport. Opaque bytes.
   virtual std::string LocalAddress() const = 0;

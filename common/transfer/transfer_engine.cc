@@ -17,7 +17,9 @@ TransferEngine::TransferEngine(KvTransport* transport, KvMemory memory,
     : transport_(transport),
       memory_(memory),
       options_(std::move(options)),
-      landings_(std::move(memory), &events_, &counters_) {}
+      landings_(std::move(memory), &events_, &counters_) {
+  transport_->ShareMemory(memory_.shared);
+}
 
 void TransferEngine::Handle(TransferCommand command, Instant now) {
   now_ = now;

@@ -113,7 +113,8 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
                    .block_bytes = arena->bytes_per_block_layer(),
                    .run = [arena](uint32_t layer, BlockId first, uint32_t count) {
                      return arena->Run(layer, first, count);
-                   }};
+                   },
+                   .shared = arena->shared()};
   setup->transfer.engine.handshake = setup->hello.handshake;
   setup->transfer.engine.allow_mixed_numerics = config.numerics == NumericsChoice::kMixed;
   setup->transfer.engine.log = [](absl::string_view line) {

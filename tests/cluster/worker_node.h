@@ -33,7 +33,8 @@ class WorkerNode {
                  arena->bytes_per_block_layer(),
                  [arena](uint32_t layer, BlockId first, uint32_t count) {
                    return arena->Run(layer, first, count);
-                 }},
+                 },
+                 arena->shared()},
         options);
     executor_ =
         std::make_unique<TransformerExecutor>(model_->transformer.get(), model_->team.get());

@@ -48,6 +48,7 @@ class FaultTransport : public KvTransport {
   void set_stopped(bool stopped) { stopped_ = stopped; }
   uint64_t faults_injected() const { return faults_; }
 
+  void ShareMemory(const SharedRegion& region) override { inner_->ShareMemory(region); }
   std::string LocalAddress() const override { return inner_->LocalAddress(); }
   absl::StatusOr<ConnId> Connect(absl::string_view peer_address,
                                  absl::string_view greeting) override;

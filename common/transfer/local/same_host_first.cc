@@ -88,6 +88,11 @@ SameHostFirst::SameHostFirst(std::unique_ptr<KvTransport> near, std::unique_ptr<
 
 SameHostFirst::~SameHostFirst() { close(epoll_fd_); }
 
+void SameHostFirst::ShareMemory(const SharedRegion& region) {
+  if (near_ != nullptr) near_->ShareMemory(region);
+  far_->ShareMemory(region);
+}
+
 std::string SameHostFirst::LocalAddress() const {
   const std::string near = near_ == nullptr ? "" : near_->LocalAddress();
   TANDEM_CHECK(near.size() <= UINT8_MAX);

@@ -24,6 +24,7 @@ class SameHostFirst final : public KvTransport {
   SameHostFirst(const SameHostFirst&) = delete;
   SameHostFirst& operator=(const SameHostFirst&) = delete;
 
+  void ShareMemory(const SharedRegion& region) override;
   std::string LocalAddress() const override;
   absl::StatusOr<ConnId> Connect(absl::string_view peer_address,
                                  absl::string_view greeting) override;

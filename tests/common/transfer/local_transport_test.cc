@@ -2,6 +2,7 @@
 #include "common/transfer/local/local_transport.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cstring>
 
 #include "common/base/check.h"
+#include "common/base/shareable_memory.h"
 #include "tests/common/transfer/engine_node.h"
 
 namespace tandem {
@@ -84,7 +86,14 @@ class Recorder final : public TransportSink {
   absl::Span<std::byte> memory_;
 };
 
-constexpr uint8_t kGreeting = 1, kControl = 2, kSegment = 3, kSegmentEnd = 4;
+constexpr uint8_t kGreeting = 1, kControl = 2, kSegment = 3, kSegmentEnd = 4, kMemory = 5;
+constexpr uint64_t kVersion = 0x324c4454;
+
+std::string Greeting(const std::string& words, uint64_t version, const SharedRegion& shared = {}) {
+  const uint64_t head[] = {version, static_cast<uint64_t>(int64_t{shared.fd}),
+                           reinterpret_cast<uintptr_t>(shared.memory.data()), shared.memory.size()};
+  return std::string(reinterpret_cast<const char*>(head), sizeof(head)) + words;
+}
 
 std::string Announcement(uint64_t number, const void* source, uint64_t length) {
   const uint64_t words[] = {number, reinterpret_cast<uintptr_t>(source), length};
@@ -96,8 +105,10 @@ class LocalTransportTest : public ::testing::Test {
   void PollAll() {
     for (int i = 0; i < 20; ++i) transport_->Poll(&sink_);
   }
-  void Greet() {
-    peer_.Send(5, kGreeting, "hello");
+  void Greet() { GreetWith({}); }
+  void GreetWith(const SharedRegion& shared) {
+    const std::string greeting = Greeting("hello", kVersion, shared);
+    peer_.Send(greeting.size(), kGreeting, greeting);
     PollAll();
     ASSERT_NE(sink_.greeted, ConnId());
   }
@@ -116,6 +127,85 @@ TEST_F(LocalTransportTest, SegmentIsReadFromThePeersMemory) {
   PollAll();
   EXPECT_EQ(sink_.received, std::vector<bool>{true});
   EXPECT_EQ(memory_, source);
+}
+
+TEST_F(LocalTransportTest, PeerOfAnotherVersionIsHungUpBeforeItIsHeard) {
+  // The first version's greeting had no head.
+  for (const std::string& greeting : {std::string("hello of the first version, a long one indeed"),
+                                      Greeting("hello", kVersion + 1), std::string("short")}) {
+    RawPeer peer(transport_->LocalAddress());
+    peer.Send(greeting.size(), kGreeting, greeting);
+    PollAll();
+    EXPECT_TRUE(peer.ended());
+  }
+  EXPECT_EQ(sink_.greeted, ConnId());
+  EXPECT_EQ(sink_.downs, 0);
+}
+
+class MappedMemoryTest : public LocalTransportTest {
+ protected:
+  MappedMemoryTest() {
+    if (memory().region().fd >= 0) std::fill(bytes().begin(), bytes().end(), std::byte{7});
+  }
+  void SetUp() override {
+    if (memory().region().fd < 0) GTEST_SKIP() << "no huge pages for shared memory here";
+  }
+  ShareableMemory& memory() { return *shared_; }
+  absl::Span<std::byte> bytes() { return memory().memory(); }
+  void Announce(const void* source) {
+    peer_.Send(24, kSegment, Announcement(1, source, memory_.size()));
+    PollAll();
+  }
+  std::string lanes() const { return transport_->DescribeLanes(sink_.greeted); }
+
+  const std::unique_ptr<ShareableMemory> shared_ =
+      ShareableMemory::Create(memory_.size() + 4096).value();
+};
+
+TEST_F(MappedMemoryTest, SegmentIsReadThroughTheMapping) {
+  // The claim names addresses that are not mapped in this process: nothing else can read them.
+  constexpr uintptr_t kElsewhere = 1 << 20;
+  GreetWith({memory().region().fd, {reinterpret_cast<std::byte*>(kElsewhere), bytes().size()}});
+  EXPECT_EQ(lanes(), "local/mapped");
+  bytes()[4096] = std::byte{8};
+  Announce(reinterpret_cast<void*>(kElsewhere + 4096));
+  EXPECT_EQ(sink_.received, std::vector<bool>{true});
+  EXPECT_TRUE(std::equal(memory_.begin(), memory_.end(), bytes().begin() + 4096));
+}
+
+TEST_F(MappedMemoryTest, SegmentBesideTheMappingIsReadByTheKernel) {
+  GreetWith(memory().region());
+  const std::vector<std::byte> source(memory_.size(), std::byte{9});
+  Announce(source.data());
+  EXPECT_EQ(sink_.received, std::vector<bool>{true});
+  EXPECT_EQ(memory_, source);
+}
+
+TEST_F(MappedMemoryTest, SegmentThatOverrunsTheMappingFails) {
+  constexpr uintptr_t kElsewhere = 1 << 20;
+  GreetWith({memory().region().fd, {reinterpret_cast<std::byte*>(kElsewhere), bytes().size()}});
+  Announce(reinterpret_cast<void*>(kElsewhere + 8192));
+  EXPECT_EQ(sink_.received, std::vector<bool>{false});
+}
+
+TEST_F(MappedMemoryTest, FileShorterThanClaimedIsNotMapped) {
+  GreetWith({memory().region().fd, {bytes().data(), bytes().size() + (size_t{1} << 30)}});
+  EXPECT_EQ(lanes(), "local/process_vm_readv");
+}
+
+TEST_F(MappedMemoryTest, FileThatMayShrinkIsNotMapped) {
+  const int fd = memfd_create("unsealed", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, 1 << 20), 0);
+  GreetWith({fd, {bytes().data(), 1 << 20}});
+  EXPECT_EQ(lanes(), "local/process_vm_readv");
+  close(fd);
+}
+
+TEST_F(MappedMemoryTest, MemoryIsClaimedOnce) {
+  GreetWith(memory().region());
+  peer_.Send(24, kMemory, std::string(24, '\xff'));
+  PollAll();
+  EXPECT_TRUE(peer_.ended());
 }
 
 TEST_F(LocalTransportTest, SegmentsThatWereCopiedTogetherAreToldOnce) {
@@ -208,7 +298,8 @@ TEST_F(LocalTransportTest, SegmentReadAfterThePeerHungUpIsNotTakenForGood) {
   const std::vector<std::byte> source(memory.size(), std::byte{7});
   {
     RawPeer leaves(transport_->LocalAddress());
-    leaves.Send(5, kGreeting, "hello");
+    const std::string greeting = Greeting("hello", kVersion);
+    leaves.Send(greeting.size(), kGreeting, greeting);
     leaves.Send(24, kSegment, Announcement(1, source.data(), source.size()));
     transport_->Poll(&sink);  // takes the connection in
   }

@@ -2,12 +2,10 @@
 // large as a worker's arena is, filled with a pattern that names its place.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstring>
 #include <memory>
 
-#include "common/base/check.h"
+#include "common/base/shareable_memory.h"
 #include "common/transfer/kv_memory.h"
 
 namespace tandem {
@@ -19,20 +17,18 @@ class TestMemory {
         blocks_(blocks),
         block_bytes_(block_bytes),
         bytes_(layers * blocks * block_bytes),
-        base_(static_cast<std::byte*>(
-            mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
-    TANDEM_CHECK(base_ != MAP_FAILED);
-    madvise(base_, bytes_, MADV_HUGEPAGE);
+        memory_(ShareableMemory::Create(bytes_).value()),
+        base_(memory_->memory().data()) {
+    constexpr size_t kPiece = size_t{2} << 20;
+    for (size_t at = 0; at + kPiece <= bytes_; at += kPiece) memory_->Back(at, at + kPiece);
   }
-  ~TestMemory() { munmap(base_, bytes_); }
-  TestMemory(const TestMemory&) = delete;
-  TestMemory& operator=(const TestMemory&) = delete;
 
   KvMemory View() {
     return KvMemory{layers_, blocks_, block_bytes_,
                     [this](uint32_t layer, BlockId first, uint32_t count) {
                       return absl::MakeSpan(base_ + Offset(layer, first), count * block_bytes_);
-                    }};
+                    },
+                    memory_->region()};
   }
   // Different bytes for each seed, layer, block and position.
   void Fill(uint64_t seed) {
@@ -57,6 +53,7 @@ class TestMemory {
   const uint32_t blocks_;
   const size_t block_bytes_;
   const size_t bytes_;
+  const std::unique_ptr<ShareableMemory> memory_;
   std::byte* const base_;
 };
 
