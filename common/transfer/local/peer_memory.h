@@ -1,5 +1,5 @@
 // PeerMemory is the memory of another process of this host, mapped to be read: copied by the
-// processor alone, three times as fast as by the kernel (process_vm_readv), which looks up and
+// processor alone, half again as fast as by the kernel (process_vm_readv), which looks up and
 // copies page by page.
 //
 // The peer says which of its open files it is. Not trusted: a file that could shrink under the
