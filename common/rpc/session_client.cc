@@ -114,6 +114,10 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
     const std::shared_ptr<ClientSession> self = std::move(self_);  // until the last line has run
     // The server's word is better than our guess, unless it only echoes our cancel.
     done_reason_ = cancelled_ || status.ok() ? writer_.reason() : FromGrpc(status);
+    // A lost connection is UNAVAILABLE. The server's reason does not come through when it cuts.
+    if (!cancelled_ && status.error_code() == grpc::StatusCode::CANCELLED) {
+      done_reason_ = absl::AbortedError("the worker cut off this router, too slow or silent");
+    }
     if (up_) sink_->OnDown(worker_, done_reason_);
     on_done_(*this);
   }
