@@ -45,7 +45,7 @@ void CoreTurns::Handle(Event& event, Instant now) {
   } else if (auto* e = std::get_if<Up>(&event)) {
     core_.WorkerUp(e->worker, e->hello, now);
   } else if (auto* e = std::get_if<Down>(&event)) {
-    core_.WorkerDown(e->worker, e->reason, now);
+    core_.WorkerDown(e->worker, e->end, e->reason, now);
   } else if (auto* e = std::get_if<Messages>(&event)) {
     for (const WorkerToRouter& message : e->messages) core_.OnMessage(e->worker, message, now);
     credits_.push_back(std::move(e->credit));

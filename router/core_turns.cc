@@ -73,8 +73,9 @@ void CoreTurns::OnMessages(size_t worker, std::vector<WorkerToRouter> messages, 
 }
 
 void CoreTurns::OnDown(size_t worker, const absl::Status& reason) {
+  const SessionEnd end = absl::IsAborted(reason) ? SessionEnd::kCutOff : SessionEnd::kWorkerLost;
   inbox_.PushReserved(
-      Down{WorkerIndex(static_cast<uint32_t>(worker)), std::string(reason.message())});
+      Down{WorkerIndex(static_cast<uint32_t>(worker)), end, std::string(reason.message())});
   TakeTurn(/*own_thread=*/false);
 }
 

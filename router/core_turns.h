@@ -101,6 +101,7 @@ class CoreTurns : public SessionClientSink {
   };
   struct Down {
     WorkerIndex worker;
+    SessionEnd end;
     std::string reason;
   };
   struct Messages {

@@ -1,5 +1,8 @@
 // Lane: how urgent a request is. It decides what runs first and what a step's limit of time
 // protects (common/engine/step_planner.h), never what the answer is.
+//
+// So a worker refuses no number for a lane: one that only later routers know is kInteractive to it,
+// as is none at all. Somebody may wait for the tokens, and who does not is served too soon.
 #pragma once
 
 #include <cstdint>

@@ -15,11 +15,15 @@ namespace {
 // to Validate.
 Duration FromNanoseconds(int64_t ns) { return std::min(Duration(ns), kMaxWireDuration); }
 
-// Enums become their number unless it would not fit; Validate knows the valid ones, and 0 never is,
-// but for a lane, where it is what a sender says that does not know lanes.
+// Enums become their number unless it would not fit; Validate knows the valid ones, and 0 never is.
 template <class Enum>
 Enum FromNumber(int number) {
   return number > 0 && number < 256 ? static_cast<Enum>(number) : Enum{};
+}
+
+// Of lanes alone no number is refused: see lane.h.
+Lane LaneFromNumber(int number) {
+  return number == v1::LANE_BULK ? Lane::kBulk : Lane::kInteractive;
 }
 
 std::vector<TokenId> Get(const google::protobuf::RepeatedField<int32_t>& tokens) {
@@ -69,7 +73,7 @@ Generate Get(const v1::Generate& in) {
           .cache_salt = in.cache_salt(),
           .remaining = FromNanoseconds(in.remaining_ns()),
           .assignment = GetAssignment(in),
-          .lane = FromNumber<Lane>(in.lane())};
+          .lane = LaneFromNumber(in.lane())};
 }
 
 Assign Get(const v1::Assign& in) {
@@ -91,7 +95,7 @@ PrefillJob Get(const v1::PrefillJob& in) {
           .decode_address = in.decode_address(),
           .decode = Incarnation(in.decode()),
           .remaining = FromNanoseconds(in.remaining_ns()),
-          .lane = FromNumber<Lane>(in.lane())};
+          .lane = LaneFromNumber(in.lane())};
 }
 
 CancelJob Get(const v1::CancelJob& in) {

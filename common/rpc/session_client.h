@@ -29,6 +29,8 @@ class SessionClientSink {
   // more while max_unhandled_frames credits are out: let `credit` go once they are handled.
   virtual void OnMessages(size_t worker, std::vector<WorkerToRouter> messages,
                           ReadCredit credit) = 0;
+  // ABORTED: the worker lives and cut the session off, for this router read it too slowly or was
+  // silent.
   virtual void OnDown(size_t worker, const absl::Status& reason) = 0;
 };
 

@@ -1,7 +1,7 @@
 // The outgoing half of one session: a bounded queue whose messages leave in frames, one write in
 // flight at a time, later messages gathering behind it. Decides what to do next; the owner does it
 // (StartWrite, closing) outside any lock, which is safe because a step other than kNothing is given
-// to one thread at a time. Thread-safe. Used by session_server.cc and session_client.cc only.
+// to one thread at a time. Thread-safe. Used by server_session.h and client_session.h only.
 //
 //   state            Add                WriteDone(ok)           End
 //   idle             -> writing, kWrite  (never)                 -> closed, kClose

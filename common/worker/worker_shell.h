@@ -7,10 +7,12 @@
 //   runner ───────┘                        └─▶ RunnerThread
 //
 // Nothing is refused: what routers may send ahead is bounded by their sessions' read credits, the
-// rest follows from admitted work. While a router reads more slowly than the core's messages are
-// made, finished steps wait, so that the core plans no further ones. That halts the streams of all
-// routers; so a router whose backlog has stood for the sessions' silence limit loses its session.
-// Both workers' mains own one; it knows nothing of their roles.
+// rest follows from admitted work; new work is admitted during a hold too, for a core has a bound
+// on it (max_sequences, max_jobs) and the answers count against the backlog's limits. While a
+// router reads more slowly than the core's messages are made, finished steps wait, so that the core
+// plans no further ones. That halts the streams of all routers; so a router whose backlog has stood
+// for the sessions' silence limit loses its session. Both workers' mains own one; it knows nothing
+// of their roles.
 #pragma once
 
 #include <cstdint>

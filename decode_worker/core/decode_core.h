@@ -7,7 +7,8 @@
 // thread only. The KvCache must outlive it.
 //
 // Freed blocks go to the growth of running sequences first, then to sequences that fill by
-// themselves (oldest first), then to Offers in the order of admission.h. A sequence is preempted
+// themselves (oldest first), then to Offers in the order of admission.h; an Offer leaves room for
+// older sequences of its lane or a more urgent one that fill by themselves. A sequence is preempted
 // only for an older one, so the oldest always finishes.
 //
 // Bounds: `max_sequences` booked requests and the ledger, beyond which a request is refused; every

@@ -120,17 +120,24 @@ void DecodeCore::GrantOffers(Instant now, WorkerEffects* effects) {
   }
 }
 
-// Running sequences grow by a block each before a landing of `request` ends: that room is left to
-// them, but nobody is put before the oldest.
+// Running sequences grow by a block each before a landing of `request` ends. An older one that is
+// no less urgent goes before it with all blocks it still lacks: it may not have been in a step yet
+// (one is in flight, or the batch window gathers). That room is left to them, but nobody is put
+// before the oldest.
 uint32_t DecodeCore::GrowthBefore(const Request& request) const {
-  uint32_t running = 0;
+  uint32_t growth = 0;
   bool oldest = true;
   for (const auto& [key, other] : requests_) {
     if (other->ended || other.get() == &request) continue;
     oldest &= key > request.key;
-    running += other->lease.state() == FillState::kSelf;
+    if (other->lease.state() != FillState::kSelf) continue;
+    const bool before = key < request.key && other->lane <= request.lane;
+    const Sequence& sequence = other->sequence;
+    const auto held = static_cast<uint32_t>(sequence.blocks().ids().size());
+    const uint32_t needed = BlocksCovering(sequence.tokens().size());
+    growth += before && needed > held ? needed - held : 1;
   }
-  return oldest ? 0 : running;
+  return oldest ? 0 : growth;
 }
 
 bool DecodeCore::TryGrant(Request& request, Instant now, WorkerEffects* effects) {

@@ -34,7 +34,10 @@ RouterCore::Placement RouterCore::Place(RequestRecord& r, Instant now) {
   std::vector<DecodeCandidate> candidates;
   for (uint32_t i = 0; i < workers_.size(); ++i) {
     const WorkerRecord& w = workers_[i];
-    if (!w.Takes(WorkerRole::kDecode)) continue;
+    if (!w.Takes(WorkerRole::kDecode)) {
+      may_wait |= w.hello.role == WorkerRole::kDecode && w.back_until > now;
+      continue;
+    }
     if (Contains(r.failed_decode, {WorkerIndex(i), w.hello.handshake.incarnation})) continue;
     if (r.first_handshake.has_value() &&
         !CheckPairing(*r.first_handshake, w.hello.handshake, options_.allow_mixed_numerics).ok()) {
@@ -193,7 +196,7 @@ void RouterCore::OnRefused(WorkerIndex worker, const Refused& message, Instant n
   if (r == nullptr) return;
   if (r->phase != RequestPhase::kBooking) {
     ++stats_.invalid_messages;
-    return FailEpoch(*r, "the decode worker refused what it had booked", false, now);
+    return FailEpoch(*r, "the decode worker refused what it had booked", EpochEnd::kFailed, now);
   }
   WorkerRecord& w = At(worker);
   const WorkerLife life = r->decode;
@@ -212,7 +215,7 @@ void RouterCore::OnRefused(WorkerIndex worker, const Refused& message, Instant n
       r->last_failure = message.message;
       break;
     case RefuseReason::kDuplicate:
-      return FailEpoch(*r, "the decode worker had this epoch already", false, now);
+      return FailEpoch(*r, "the decode worker had this epoch already", EpochEnd::kFailed, now);
   }
   LeaveDecode(*r, /*cancel=*/false);
   PlaceOrQueue(*r, now);
@@ -231,17 +234,17 @@ void RouterCore::LeaveDecode(RequestRecord& r, bool cancel) {
   SetTimer(r, r.deadline);
 }
 
-// The current epoch is over without an end: another decode worker goes on from the token log.
-void RouterCore::FailEpoch(RequestRecord& r, absl::string_view reason, bool worker_died,
-                           Instant now) {
+// The current epoch is over without an end: another decode worker, or the same one where only our
+// session with it ended, goes on from the token log.
+void RouterCore::FailEpoch(RequestRecord& r, absl::string_view reason, EpochEnd end, Instant now) {
   Log(&r, absl::StrCat("epoch ", r.epoch, " failed after ", r.outputs.size(), " tokens: ", reason));
-  r.failed_decode.push_back(r.decode);
+  if (end != EpochEnd::kCutOff) r.failed_decode.push_back(r.decode);
   r.last_failure_kind = StreamErrorKind::kNoWorker;
   r.last_failure = std::string(reason);
   LeaveJob(r, /*cancel=*/true);
   LeaveDecode(r, /*cancel=*/true);
   ++r.failures_without_progress;
-  if (worker_died && ++r.worker_deaths >= options_.max_worker_deaths) {
+  if (end == EpochEnd::kWorkerDied && ++r.worker_deaths >= options_.max_worker_deaths) {
     ++stats_.poisoned;
     return EndWithError(r, StreamErrorKind::kInternal,
                         absl::StrCat("the request's workers died ", r.worker_deaths, " times"),

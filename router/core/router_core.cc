@@ -40,7 +40,7 @@ RouterCore::RouterCore(RouterCoreOptions options, std::function<uint64_t()> rand
 
 void RouterCore::WorkerUp(WorkerIndex worker, const WorkerHello& hello, Instant now) {
   WorkerRecord& w = At(worker);
-  if (w.up) WorkerDown(worker, "a new session replaced it", now);
+  if (w.up) WorkerDown(worker, SessionEnd::kWorkerLost, "a new session replaced it", now);
   const Handshake& theirs = hello.handshake;
   std::string refusal;
   if (theirs.oldest_wire_version > kWireVersion || theirs.wire_version < kOldestWireVersion) {
@@ -63,17 +63,20 @@ void RouterCore::WorkerUp(WorkerIndex worker, const WorkerHello& hello, Instant 
   w.load = WorkerLoad{.total_blocks = hello.num_blocks, .free_blocks = hello.num_blocks};
   w.draining = w.stalled = false;
   w.last_heard = w.last_sent = now;
-  w.closed_until = {};
+  w.closed_until = w.back_until = {};
   Log(nullptr, absl::StrCat("worker ", hello.worker_name, " up: ", WorkerRoleName(hello.role),
                             ", incarnation ", theirs.incarnation.value(), ", ", hello.num_blocks,
                             " blocks, ", theirs.kv.numeric_profile));
   Settle(now);
 }
 
-void RouterCore::WorkerDown(WorkerIndex worker, absl::string_view reason, Instant now) {
+void RouterCore::WorkerDown(WorkerIndex worker, SessionEnd end, absl::string_view reason,
+                            Instant now) {
   WorkerRecord& w = At(worker);
   if (!w.up) return;
   w.up = false;
+  const bool cut_off = end == SessionEnd::kCutOff;
+  if (cut_off) w.back_until = DeadlineAfter(now, options_.return_limit);
   Log(nullptr, absl::StrCat("worker ", w.hello.worker_name, " down: ", reason));
   const WorkerLife life{worker, w.hello.handshake.incarnation};
   const auto involved = w.requests;
@@ -82,7 +85,7 @@ void RouterCore::WorkerDown(WorkerIndex worker, absl::string_view reason, Instan
     if (r == nullptr) continue;
     if (r->phase != RequestPhase::kQueued && r->decode == life) {
       FailEpoch(*r, absl::StrCat("decode worker ", w.hello.worker_name, " lost: ", reason),
-                /*worker_died=*/true, now);
+                cut_off ? EpochEnd::kCutOff : EpochEnd::kWorkerDied, now);
     } else {
       LeaveJob(*r, /*cancel=*/false);
       NextAttempt(*r, absl::StrCat("prefill worker ", w.hello.worker_name, " lost"), now);
@@ -126,7 +129,7 @@ void RouterCore::OnHeartbeat(WorkerIndex worker, const WorkerHeartbeat& heartbea
     if (r == nullptr) continue;
     if (w.hello.role == WorkerRole::kDecode) {
       FailEpoch(*r, absl::StrCat("decode worker ", w.hello.worker_name, " stalled"),
-                /*worker_died=*/true, now);
+                EpochEnd::kWorkerDied, now);
     } else {
       LeaveJob(*r, /*cancel=*/true);
       NextAttempt(*r, absl::StrCat("prefill worker ", w.hello.worker_name, " stalled"), now);
@@ -140,7 +143,7 @@ void RouterCore::CheckSessions(Instant now) {
     if (!w.up) continue;
     if (now >= DeadlineAfter(w.last_heard, kSessionSilenceLimit)) {
       effects_.push_back(CloseSession{WorkerIndex(i), "silent"});
-      WorkerDown(WorkerIndex(i), "silent", now);
+      WorkerDown(WorkerIndex(i), SessionEnd::kWorkerLost, "silent", now);
     } else if (now - w.last_sent >= kHeartbeatInterval) {
       w.last_sent = now;
       Send(WorkerIndex(i), RouterHeartbeat{});
@@ -216,7 +219,7 @@ void RouterCore::OnTimer(RequestRecord& r, Instant now) {
     EndWithError(r, StreamErrorKind::kOverloaded, "no worker had room in time", now);
   } else {
     TANDEM_CHECK(r.phase == RequestPhase::kBooking);
-    FailEpoch(r, "the decode worker did not answer in time", /*worker_died=*/false, now);
+    FailEpoch(r, "the decode worker did not answer in time", EpochEnd::kFailed, now);
   }
 }
 
@@ -258,6 +261,7 @@ void RouterCore::SetTimer(RequestRecord& r, Instant when) {
 Instant RouterCore::NextDeadline() const {
   Instant next = timers_.empty() ? kNever : timers_.begin()->first;
   for (const WorkerRecord& w : workers_) {
+    if (!queue_.empty() && w.back_until > pumped_at_) next = std::min(next, w.back_until);
     if (!w.up) continue;
     next = std::min({next, DeadlineAfter(w.last_heard, kSessionSilenceLimit),
                      w.last_sent + kHeartbeatInterval});

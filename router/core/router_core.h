@@ -41,6 +41,7 @@ struct RouterCoreOptions {
   size_t max_queued = 256;            // waiting requests; beyond it they are refused
   Duration queue_limit = std::chrono::seconds(10);
   Duration booked_limit = std::chrono::seconds(2);
+  Duration return_limit = std::chrono::seconds(2);  // for the session after one that was cut off
   // Decode fills by itself when nothing was committed for fallback_base plus this per missing
   // token.
   Duration fallback_base = std::chrono::seconds(5);
@@ -60,7 +61,7 @@ class RouterCore {
 
   // Events. A worker index at or beyond num_workers is our own bug.
   void WorkerUp(WorkerIndex worker, const WorkerHello& hello, Instant now);
-  void WorkerDown(WorkerIndex worker, absl::string_view reason, Instant now);
+  void WorkerDown(WorkerIndex worker, SessionEnd end, absl::string_view reason, Instant now);
   void OnMessage(WorkerIndex worker, const WorkerToRouter& message, Instant now);
   // The shell is not listening to the worker, whose silence up to now means nothing.
   void NotListening(WorkerIndex worker, Instant now) { At(worker).last_heard = now; }
@@ -86,6 +87,7 @@ class RouterCore {
 
  private:
   enum class Placement { kDispatched, kWait, kEnded };
+  enum class EpochEnd { kFailed, kWorkerDied, kCutOff };
 
   // router_core.cc: events and timers.
   WorkerRecord& At(WorkerIndex worker);
@@ -120,7 +122,7 @@ class RouterCore {
   void OnBooked(WorkerIndex worker, const Booked& message, Instant now);
   void OnRefused(WorkerIndex worker, const Refused& message, Instant now);
   void LeaveDecode(RequestRecord& r, bool cancel);
-  void FailEpoch(RequestRecord& r, absl::string_view reason, bool worker_died, Instant now);
+  void FailEpoch(RequestRecord& r, absl::string_view reason, EpochEnd end, Instant now);
   void RebuildChain(RequestRecord& r) const;
 
   // fill.cc: choosing and changing the prefill worker.

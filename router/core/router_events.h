@@ -69,6 +69,12 @@ struct StreamError {
   Duration retry_after{};  // with kOverloaded and kNoWorker
 };
 
+// What the end of a worker's session says of the worker.
+enum class SessionEnd : uint8_t {
+  kWorkerLost,  // it may be dead: a request whose workers die is suspected, and tries others
+  kCutOff,      // it lives; we were too slow for it, or silent, and may come again at once
+};
+
 struct SendToWorker {
   WorkerIndex worker;
   RouterToWorker message;

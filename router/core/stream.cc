@@ -22,19 +22,19 @@ void RouterCore::OnFrame(WorkerIndex worker, const TokenFrame& frame, Instant no
     FailEpoch(*r,
               absl::StrCat("tokens from index ", frame.first_index, " came where ",
                            r->outputs.size(), " was due"),
-              /*worker_died=*/false, now);
+              EpochEnd::kFailed, now);
     return;
   }
   if (!FrameIsValid(*r, frame)) {
     ++stats_.invalid_messages;
-    FailEpoch(*r, "the decode worker sent an invalid frame", /*worker_died=*/false, now);
+    FailEpoch(*r, "the decode worker sent an invalid frame", EpochEnd::kFailed, now);
     return;
   }
   if (!frame.tokens.empty()) AcceptTokens(*r, frame, now);
   if (!frame.finish.has_value()) return;
   if (frame.finish->reason == FinishReason::kError) {
     FailEpoch(*r, absl::StrCat("the decode worker failed: ", frame.finish->error),
-              /*worker_died=*/false, now);
+              EpochEnd::kFailed, now);
     return;
   }
   const DecodeTimings& timings = frame.finish->timings;

@@ -21,6 +21,7 @@ struct WorkerRecord {
   bool stalled = false;    // its runner made no progress for long: gets nothing new
   Instant last_heard;      // or not listened to
   Instant last_sent;       // heartbeat
+  Instant back_until{};    // cut our session off: until then the next one is expected
   Instant closed_until{};  // refused for want of capacity: not asked again before this time
   uint32_t booked_blocks_at_refusal = 0;
   uint32_t bookings_in_flight = 0;  // Generate sent, not answered

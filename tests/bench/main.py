@@ -77,7 +77,7 @@ def main():
     print(opening)
     with open(os.path.join(out, "report.md"), "a") as file:
         file.write(opening + "\n")
-    failed = []
+    failed, finished = [], []
     for name in names:
         context.say(f"claim {name}")
         before = host.load()
@@ -94,6 +94,11 @@ def main():
             table.notes.append(f"{seconds:.0f} s, in which the host withheld {100 * share:.1f} % of the cores; before the run {before}")
             print(table.markdown(), flush=True)
             report.write(table, out, {**circumstances, "load_before": before})
+        finished += tables
+    goals = report.summary(finished)
+    print(goals)
+    with open(os.path.join(out, "report.md"), "a") as file:
+        file.write(goals + "\n")
     print(f"results: {out}")
     if failed:
         print("claims that failed: " + ", ".join(failed))

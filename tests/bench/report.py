@@ -115,6 +115,19 @@ class Table:
         return {"claim": self.claim, "title": self.title, "rows": rows, "notes": self.notes}
 
 
+def summary(tables):
+    """All goals of a run: how many of each name are met, and which are not."""
+    verdicts = [(goal.name, goal.verdict(row), f"{table.claim}: {row.label}, {row.unit}: {spread(row.ours)}, {goal.name} "
+                 f"{number(goal.target) if goal.target is not None else '?'} ({goal.basis})")
+                for table in tables for row in table.rows for goal in row.goals]
+    lines = ["## goals", ""]
+    for name in dict.fromkeys(name for name, _, _ in verdicts):
+        of_name = [verdict for n, verdict, _ in verdicts if n == name]
+        lines.append(f"- {name}: {of_name.count('met')} of {len(of_name)} met")
+        lines += [f"  - {verdict}: {words}" for n, verdict, words in verdicts if n == name and verdict != "met"]
+    return "\n".join(lines + [""])
+
+
 def draw(plot, folder):
     """Writes folder/NAME.png."""
     import matplotlib

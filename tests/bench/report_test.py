@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import load  # noqa: E402
 import traces  # noqa: E402
-from report import Goal, Row, Table, number, percentile, spread  # noqa: E402
+from report import Goal, Row, Table, number, percentile, spread, summary  # noqa: E402
 
 
 def answer(events, counts=None):
@@ -41,6 +41,14 @@ class ReportTest(unittest.TestCase):
     def test_the_share_of_a_ceiling_is_at_most_one_in_both_directions(self):
         self.assertEqual(Row("r", "GB/s", [5], ceiling=10).share(), 0.5)
         self.assertEqual(Row("r", "ms", [20], higher_is_better=False, ceiling=10).share(), 0.5)
+
+    def test_the_summary_counts_goals_and_names_those_that_are_not_met(self):
+        goals = [Goal("must", "x", 10), Goal("stretch", "x", 20), Goal("must", "peer", None)]
+        lines = summary([Table("c", "t", [Row("quick", "1/s", [15], goals=goals)])]).splitlines()
+        self.assertIn("- must: 1 of 2 met", lines)
+        self.assertIn("  - not measured: c: quick, 1/s: 15.0 (1 run), must ? (peer)", lines)
+        self.assertIn("- stretch: 0 of 1 met", lines)
+        self.assertIn("  - NOT MET: c: quick, 1/s: 15.0 (1 run), stretch 20.0 (x)", lines)
 
     def test_a_table_names_what_was_not_measured(self):
         self.assertIn("not measured", Table("c", "t", [Row("r", "ms", [])]).markdown())

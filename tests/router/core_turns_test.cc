@@ -313,6 +313,25 @@ TEST(CoreTurnsTest, WorkerThatIsNotListenedToIsNotSilent) {
   turns.Stop();
 }
 
+TEST(CoreTurnsTest, SessionThatTheWorkerCutOffEndsNoRequest) {
+  CountingStreams streams;
+  SilentSessions sessions;
+  RouterCoreOptions options;
+  options.num_workers = 1;
+  CoreTurns turns(options, Bits(), &streams, [](const RouterStats&) {});
+  turns.OnUp(0, DecodeHello(0));
+  ASSERT_TRUE(turns.Submit(Request(1), std::make_shared<Stream>(RequestId(1))));
+  for (int i = 0; i < 2; ++i) {
+    turns.OnDown(0, absl::AbortedError("cut off"));
+    turns.OnUp(0, DecodeHello(0));
+  }
+  turns.Start(&sessions);
+  turns.EndAll();
+  ASSERT_TRUE(streams.AwaitEnded(1));
+  turns.Stop();
+  EXPECT_EQ(sessions.generates[0], 3);
+}
+
 TEST(CoreTurnsTest, WorkerThatIsSlowToReadGetsNoNewRequests) {
   for (const size_t slow : {0, 1}) {
     CountingStreams streams;

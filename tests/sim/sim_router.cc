@@ -51,7 +51,7 @@ void SimRouter::OnWorkerMessages(uint32_t slot, std::vector<WorkerToRouter> mess
 }
 
 void SimRouter::OnSessionDown(uint32_t slot, absl::string_view reason) {
-  core_.WorkerDown(WorkerIndex(slot), reason, world_->queue.now());
+  core_.WorkerDown(WorkerIndex(slot), SessionEnd::kWorkerLost, reason, world_->queue.now());
   After();
 }
 

@@ -5,18 +5,23 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 
-import load
-import prompts
-import servers
-from report import Goal, Row, Table
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "push_peers"))
+
+import engines  # noqa: E402
+import load  # noqa: E402
+import prompts  # noqa: E402
+import servers  # noqa: E402
+from report import Goal, Row, Table  # noqa: E402
 
 TCP = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "lo"}
 # What our transport sets by itself; UCX's own choice of small segments would be no bar.
 PERFTEST_TCP = {**TCP, "UCX_TCP_TX_SEG_SIZE": "256k", "UCX_TCP_RX_SEG_SIZE": "1m"}
 SEGMENT, MESSAGES = 786432, 4000
 PROMPT, PROMPTS = 1024, 9
+ROUNDS = 3
 
 
 def push(context, environment):
@@ -96,14 +101,23 @@ def exposed(context, environment):
         return samples
 
 
-def rows(context, name, environment, ceiling, ceiling_name, shares, limits, peer):
-    rounds = [push(context, environment) for _ in range(3)]
+def rounds(context, others):
+    """Ours and the transfer engines take turns. (rounds on one host, rounds over UCX's TCP)"""
+    local, over_tcp = [], []
+    for _ in range(ROUNDS):
+        for same_host, ours, environment in ((True, local, {}), (False, over_tcp, TCP)):
+            ours.append(push(context, environment))
+            for name in engines.names(same_host):
+                others.measure(name)
+    return local, over_tcp
+
+
+def rows(context, name, environment, rounds, ceiling, ceiling_name, shares, limits, peers, goal):
     rates = [rate for r in rounds for rate in r["push"]]
     best = context.machine.ceilings[ceiling]
     found = [
-        Row(f"{name}: push", "GB/s", rates, peers={"ucx_perftest ucp_am_bw, 1 hot buffer, no checksum": peer}, ceiling=best,
-            ceiling_name=ceiling_name,
-            goals=[Goal(n, f"{100 * s:.0f} % of {ceiling_name}", s * best) for n, s in zip(("must", "stretch"), shares)]),
+        Row(f"{name}: push", "GB/s", rates, peers=peers, ceiling=best, ceiling_name=ceiling_name,
+            goals=[*(Goal(n, f"{100 * s:.0f} % of {ceiling_name}", s * best) for n, s in zip(("must", "stretch"), shares)), goal]),
         Row(f"{name}: processor time, both sides", "s/GiB", [r["receiver_cpu"] + r["sender_cpu"] for r in rounds], False),
         Row(f"{name}: of that the sender", "s/GiB", [r["sender_cpu"] for r in rounds], False),
         Row(f"{name}: checksum's share of each side's transfer time", "%",
@@ -115,14 +129,20 @@ def rows(context, name, environment, ceiling, ceiling_name, shares, limits, peer
 
 def run(context):
     context.machine.ceilings  # measured before anything else runs
+    others = engines.Engines(context)
+    perftest_name = "ucx_perftest ucp_am_bw, 1 hot buffer, no checksum"
     with Perftest(context) as perftest:
-        shared = perftest.rate({"UCX_TLS": "posix,sysv,cma,self"})
-        tcp = perftest.rate(PERFTEST_TCP)
-    local, local_note = rows(context, "same host", {}, "memcpy_cold", "cold memcpy, 1 thread", (0.4, 0.6), (2, 0.3), shared)
-    over_tcp, tcp_note = rows(context, "UCX over TCP", TCP, "tcp", "raw TCP stream", (0.6, 0.85), (5, 1), tcp)
+        shared = {perftest_name: perftest.rate({"UCX_TLS": "posix,sysv,cma,self"})}
+        tcp = {perftest_name: perftest.rate(PERFTEST_TCP)}
+    rounds_local, rounds_tcp = rounds(context, others)
+    local, local_note = rows(context, "same host", {}, rounds_local, "memcpy_cold", "cold memcpy, 1 thread", (0.4, 0.6), (2, 0.3),
+                             {**shared, **others.peers(True)}, others.goal(True))
+    over_tcp, tcp_note = rows(context, "UCX over TCP", TCP, rounds_tcp, "tcp", "raw TCP stream", (0.6, 0.85), (5, 1),
+                              {**tcp, **others.peers(False)}, others.goal(False))
     return [Table("push", "pushing KV between two processes of one host", local + over_tcp, [
         local_note, tcp_note,
         "Push: segments of 768 KiB with checksums on both sides, 72 MiB walked through on each; windows of 200 ms at the receiver.",
+        *others.notes,
         "Processor time counts both processes, which sleep when idle as the transfer thread does.",
         "Exposed: from the end of the last prefill step until the prefill worker has heard that the last block landed; "
         "1 prefill + 1 decode worker, 1 thread each, all on this machine's cores."])]

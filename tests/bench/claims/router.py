@@ -1,29 +1,16 @@
 """What the router costs: latency that it adds, requests and events per second, processor time and memory."""
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "router"))
 
+import environments  # noqa: E402
 import rates  # noqa: E402
 import report  # noqa: E402
 
 PACE_US = 20_000
 STREAM_TOKENS = 128
 PEERS = ("sglang-router", "vllm-router")
-
-
-def install(context):
-    """The peers' virtual environment, made on first use."""
-    folder = os.path.join(context.cache, "router-peers")
-    if not os.path.exists(os.path.join(folder, "ready")):
-        context.say("installing the other routers")
-        pins = os.path.join(os.path.dirname(rates.__file__), "peers.txt")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([os.path.join(folder, "bin", "pip"), "install", "--quiet", "-r", pins], check=True)
-        open(os.path.join(folder, "ready"), "w").close()
-    return folder
-
 
 LATENCIES = (("whole", 1, False), ("first", 8, True))  # kind, tokens, streamed
 
@@ -70,7 +57,8 @@ def measure(context, start, direct, seconds):
 def run(context):
     programs = os.path.join(context.build, "tests", "bench", "router")
     seconds = 1.0 if context.quick else 2.0
-    environment = install(context) if context.peers else None
+    pins = os.path.join(os.path.dirname(rates.__file__), "peers.txt")
+    environment = environments.installed(context, "router-peers", pins) if context.peers else None
 
     def direct_http(setup, tokens, stream):
         with rates.peer("direct", programs, environment) as backend:

@@ -176,6 +176,20 @@ TEST(ConvertTest, AbsentLaneIsTheInteractiveOne) {
   EXPECT_EQ(std::get<Generate>((*received)[0]).lane, Lane::kInteractive);
 }
 
+// What a later router may send.
+TEST(ConvertTest, UnknownLaneIsTheInteractiveOne) {
+  Generate generate = SampleGenerate();
+  PrefillJob job = SamplePrefillJob();
+  for (const int lane : {2, 255}) {
+    generate.lane = job.lane = static_cast<Lane>(lane);
+    const auto received =
+        ParseRouterFrame(SerializeFrame(std::vector<RouterToWorker>{generate, job}));
+    ASSERT_TRUE(received.ok()) << received.status();
+    EXPECT_EQ(std::get<Generate>((*received)[0]).lane, Lane::kInteractive);
+    EXPECT_EQ(std::get<PrefillJob>((*received)[1]).lane, Lane::kInteractive);
+  }
+}
+
 TEST(ConvertTest, LongReasonsAreCutAndEndlessDurationsBounded) {
   JobEnded ended = std::get<JobEnded>(SampleWorkerMessages()[5]);
   ended.message = std::string(100000, 'x');

@@ -312,6 +312,7 @@ TEST_F(SessionTest, RouterThatReadsNothingOfALongBacklogLosesItsSession) {
   EXPECT_FALSE(server_->backlogged());
   router_.log.LetGo();
   ASSERT_TRUE(router_.log.AwaitClosed(1));
+  EXPECT_TRUE(absl::IsAborted(router_.log.closed()[0])) << router_.log.closed()[0];
 }
 
 TEST_F(SessionTest, RouterThatReadsALittleOfALongBacklogLosesItsSessionAsSoon) {
@@ -326,6 +327,7 @@ TEST_F(SessionTest, RouterThatReadsALittleOfALongBacklogLosesItsSessionAsSoon) {
   EXPECT_EQ(worker_.backlogs_cleared, 1);  // by the end
   router_.log.LetGo();
   ASSERT_TRUE(router_.log.AwaitClosed(1));
+  EXPECT_TRUE(absl::IsAborted(router_.log.closed()[0])) << router_.log.closed()[0];
 }
 
 TEST_F(SessionTest, WhatAWorkerSentBeforeItEndedTheSessionCountsThoughAWriteFailedSince) {

@@ -108,6 +108,51 @@ TEST_F(DecodeWindowTest, CancelledRequestLeavesNothingBehind) {
   EXPECT_TRUE(rig_.OnlyFreeAndCachedRemain());
 }
 
+// A bulk request that lost its filler, so that its old landing is in quarantine, and fills itself
+// now, and a younger one with an offer: there is room for either.
+class OfferBehindATakeoverTest : public testing::Test {
+ protected:
+  static DecodeCoreOptions Options() {
+    DecodeCoreOptions options = DecodeRig::DefaultOptions();
+    options.expected_output_tokens = 1;
+    options.step_limits.max_prefill_tokens = 64;  // one prompt does not fill a step
+    options.batch_window = milliseconds(20);
+    return options;
+  }
+
+  void SendBoth(Lane younger) {
+    rig_.Send(Bulk(rig_.NewGenerate(1, 60, 1, DecodeRig::Assignment(1))));
+    lost_ = rig_.OfferAndTakeGrant(1, 3).grant;
+    Generate second = rig_.NewGenerate(2, 60, 1, DecodeRig::Assignment(2));
+    second.lane = younger;
+    rig_.Send(second);
+    rig_.FromPeer(Abandon{Nonce{9, 1}, "gone"});
+    rig_.Send(Assign{RequestId(1), 1, std::nullopt});
+    ASSERT_THAT(rig_.effects_.steps, IsEmpty());  // it waits for company
+    rig_.Forget();
+    rig_.FromPeer(Offer{Nonce{9, 2}, kDecodeLife, 3});
+  }
+
+  GrantId lost_;
+  DecodeRig rig_{8, Options()};
+};
+
+TEST_F(OfferBehindATakeoverTest, BulkOfferDoesNotOvertakeTheOlderOneThatGathers) {
+  ASSERT_NO_FATAL_FAILURE(SendBoth(Lane::kBulk));
+  EXPECT_FALSE(rig_.LastPeerMessage<Grant>());
+  rig_.Advance(milliseconds(20));
+  ASSERT_THAT(rig_.effects_.steps, SizeIs(1));
+  EXPECT_THAT(rig_.effects_.steps[0].sequences[0].tokens, SizeIs(60));
+  EXPECT_FALSE(rig_.LastPeerMessage<Grant>());
+  rig_.Deliver(TransferEvent(Quiesced{lost_}));
+  EXPECT_TRUE(rig_.LastPeerMessage<Grant>());
+}
+
+TEST_F(OfferBehindATakeoverTest, InteractiveOfferDoes) {
+  ASSERT_NO_FATAL_FAILURE(SendBoth(Lane::kInteractive));
+  EXPECT_TRUE(rig_.LastPeerMessage<Grant>());
+}
+
 // A bulk and then an interactive request whose offers wait: a third one has grown into their room.
 class WaitingOffersTest : public testing::Test {
  protected:

@@ -44,8 +44,8 @@ class CoreHarness {
     core.WorkerUp(WorkerIndex(worker), Hello(role, incarnation), clock.Now());
     Collect();
   }
-  void Down(uint32_t worker) {
-    core.WorkerDown(WorkerIndex(worker), "killed", clock.Now());
+  void Down(uint32_t worker, SessionEnd end = SessionEnd::kWorkerLost) {
+    core.WorkerDown(WorkerIndex(worker), end, "killed", clock.Now());
     Collect();
   }
   void Receive(uint32_t worker, WorkerToRouter message) {

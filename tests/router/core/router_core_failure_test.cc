@@ -209,6 +209,39 @@ TEST(RouterCoreEpochTest, RequestWhoseWorkersDiedTwiceIsNotTriedAgain) {
   EXPECT_EQ(h.core.stats().poisoned, 1u);
 }
 
+TEST(RouterCoreEpochTest, WorkerThatCutsTheSessionOffIsNotDeadAndGoesOnWithTheStreamInTheNextOne) {
+  Streaming h(1);
+  for (uint32_t epoch = 1; epoch <= 4; ++epoch) {
+    h.Down(h.decode, SessionEnd::kCutOff);
+    ASSERT_THAT(h.ended, IsEmpty());
+    h.Advance(100ms, {});
+    h.Up(h.decode, kD, 10 + h.decode);
+    EXPECT_EQ(h.SentOne<Generate>(h.decode).epoch, epoch + 1);
+    h.Receive(h.decode, Booked{RequestId(1), epoch + 1, 0});
+    h.Receive(h.decode, CoreHarness::Frame(1, epoch + 1, epoch + 1, {9}));
+  }
+  EXPECT_EQ(h.core.stats().poisoned, 0u);
+}
+
+TEST(RouterCoreEpochTest, StreamOfAWorkerThatCutTheSessionOffMovesToOneThatIsReady) {
+  Streaming h;
+  h.Down(h.decode, SessionEnd::kCutOff);
+  EXPECT_EQ(h.Holder().second.epoch, 2u);
+}
+
+TEST(RouterCoreEpochTest, WorkerThatCutTheSessionOffIsNotWaitedForForLong) {
+  Streaming h(1);
+  h.Down(h.decode, SessionEnd::kCutOff);
+  h.Submit(2, 20);
+  const Duration limit = RouterCoreOptions().return_limit;
+  EXPECT_EQ(h.core.NextDeadline(), h.clock.Now() + limit);
+  h.Advance(limit - 1ms, {});
+  EXPECT_THAT(h.ended, IsEmpty());
+  h.Advance(1ms, {});
+  ASSERT_EQ(h.ended.size(), 2u);
+  for (const EndStream& end : h.ended) EXPECT_EQ(end.error->kind, StreamErrorKind::kNoWorker);
+}
+
 TEST(RouterCoreEpochTest, ErrorFinishMovesTheStreamAndThreeInARowEndIt) {
   Streaming h(6);
   uint32_t worker = h.decode;
