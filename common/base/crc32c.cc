@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/base/check.h"
 #include "common/base/crc32c_paths.h"
 
 namespace tandem {
@@ -88,12 +89,17 @@ __attribute__((target("sse4.2"))) uint32_t ExtendThreefold(uint32_t crc, const u
   return crc;
 }
 
+uint32_t CopyWithTable(uint32_t crc, const uint8_t* data, size_t size, uint8_t* to) {
+  std::memcpy(to, data, size);
+  return ExtendWithTable(crc, to, size);
+}
+
 std::vector<Crc32cPath> FindSupported() {
   std::vector<Crc32cPath> paths;
-  if (HasAvx512Clmul()) paths.push_back({"Avx512Clmul", ExtendWithAvx512});
-  if (HasAvx2Clmul()) paths.push_back({"Avx2Clmul", ExtendWithAvx2});
-  if (__builtin_cpu_supports("sse4.2")) paths.push_back({"Sse42", ExtendWithSse42});
-  paths.push_back({"Table", ExtendWithTable});
+  if (HasAvx512Clmul()) paths.push_back({"Avx512Clmul", ExtendWithAvx512, CopyWithAvx512});
+  if (HasAvx2Clmul()) paths.push_back({"Avx2Clmul", ExtendWithAvx2, CopyWithAvx2});
+  if (__builtin_cpu_supports("sse4.2")) paths.push_back({"Sse42", ExtendWithSse42, CopyWithSse42});
+  paths.push_back({"Table", ExtendWithTable, CopyWithTable});
   return paths;
 }
 
@@ -110,6 +116,11 @@ __attribute__((target("sse4.2"))) uint32_t ExtendWithSse42(uint32_t crc, const u
   return crc;
 }
 
+uint32_t CopyWithSse42(uint32_t crc, const uint8_t* data, size_t size, uint8_t* to) {
+  std::memcpy(to, data, size);
+  return ExtendWithSse42(crc, to, size);
+}
+
 absl::Span<const Crc32cPath> SupportedCrc32cPaths() {
   static const auto& paths = *new std::vector<Crc32cPath>(FindSupported());
   return paths;
@@ -118,6 +129,13 @@ absl::Span<const Crc32cPath> SupportedCrc32cPaths() {
 uint32_t Crc32c(absl::Span<const std::byte> bytes, uint32_t before) {
   static const auto extend = SupportedCrc32cPaths().front().extend;
   return ~extend(~before, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+}
+
+uint32_t CopyWithCrc32c(absl::Span<const std::byte> from, absl::Span<std::byte> to) {
+  TANDEM_CHECK(from.size() == to.size());
+  static const auto copy = SupportedCrc32cPaths().front().copy;
+  return ~copy(~0u, reinterpret_cast<const uint8_t*>(from.data()), from.size(),
+               reinterpret_cast<uint8_t*>(to.data()));
 }
 
 }  // namespace tandem

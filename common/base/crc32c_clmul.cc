@@ -73,6 +73,74 @@ inline void Prefetch(const uint8_t* data) {
                _MM_HINT_T0);
 }
 
+bool Streams(const uint8_t* to) { return reinterpret_cast<uintptr_t>(to) % kStreamAlignment == 0; }
+
+// With a copy every byte is loaded once: what is stored is what was folded.
+template <bool kCopy>
+TANDEM_AVX512 uint32_t WithAvx512(uint32_t crc, const uint8_t* data, size_t size, uint8_t* to) {
+  constexpr size_t kWidth = sizeof(__m512i);
+  constexpr size_t kStride = kVectors * kWidth;
+  if (size < kStride) {
+    return kCopy ? CopyWithSse42(crc, data, size, to) : ExtendWithSse42(crc, data, size);
+  }
+  __m512i sums[kVectors];
+  for (size_t i = 0; i < kVectors; ++i) {
+    sums[i] = _mm512_loadu_si512(data + i * kWidth);
+    if (kCopy) _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i * kWidth), sums[i]);
+  }
+  const __m128i before = _mm_cvtsi32_si128(static_cast<int>(crc));
+  sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(before));
+  for (data += kStride, size -= kStride; size >= kStride; data += kStride, size -= kStride) {
+    if (kCopy) to += kStride;
+    for (size_t i = 0; i < kVectors; ++i) {
+      Prefetch(data + i * kWidth);
+      const __m512i next = _mm512_loadu_si512(data + i * kWidth);
+      if (kCopy) _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i * kWidth), next);
+      sums[i] = Fold<kStride>(sums[i], next);
+    }
+  }
+  for (size_t i = 0; i < 4; ++i) sums[i] = Fold<4 * kWidth>(sums[i], sums[i + 4]);
+  for (size_t i = 0; i < 2; ++i) sums[i] = Fold<2 * kWidth>(sums[i], sums[i + 2]);
+  alignas(kWidth) uint8_t rest[kWidth];
+  _mm512_store_si512(rest, Fold<kWidth>(sums[0], sums[1]));
+  crc = ExtendWithSse42(0, rest, kWidth);
+  if (!kCopy) return ExtendWithSse42(crc, data, size);
+  _mm_sfence();
+  return CopyWithSse42(crc, data, size, to + kStride);
+}
+
+template <bool kCopy>
+TANDEM_AVX2 uint32_t WithAvx2(uint32_t crc, const uint8_t* data, size_t size, uint8_t* to) {
+  constexpr size_t kWidth = sizeof(__m256i);
+  constexpr size_t kStride = kVectors * kWidth;
+  if (size < kStride) {
+    return kCopy ? CopyWithSse42(crc, data, size, to) : ExtendWithSse42(crc, data, size);
+  }
+  __m256i sums[kVectors];
+  for (size_t i = 0; i < kVectors; ++i) {
+    sums[i] = Load32(data + i * kWidth);
+    if (kCopy) _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i * kWidth), sums[i]);
+  }
+  const __m128i before = _mm_cvtsi32_si128(static_cast<int>(crc));
+  sums[0] = _mm256_xor_si256(sums[0], _mm256_zextsi128_si256(before));
+  for (data += kStride, size -= kStride; size >= kStride; data += kStride, size -= kStride) {
+    if (kCopy) to += kStride;
+    for (size_t i = 0; i < kVectors; ++i) {
+      const __m256i next = Load32(data + i * kWidth);
+      if (kCopy) _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i * kWidth), next);
+      sums[i] = Fold<kStride>(sums[i], next);
+    }
+  }
+  for (size_t i = 0; i < 4; ++i) sums[i] = Fold<4 * kWidth>(sums[i], sums[i + 4]);
+  for (size_t i = 0; i < 2; ++i) sums[i] = Fold<2 * kWidth>(sums[i], sums[i + 2]);
+  alignas(kWidth) uint8_t rest[kWidth];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(rest), Fold<kWidth>(sums[0], sums[1]));
+  crc = ExtendWithSse42(0, rest, kWidth);
+  if (!kCopy) return ExtendWithSse42(crc, data, size);
+  _mm_sfence();
+  return CopyWithSse42(crc, data, size, to + kStride);
+}
+
 }  // namespace
 
 // __builtin_cpu_supports counts vector features only if the system saves their registers (XCR0).
@@ -88,44 +156,21 @@ bool HasAvx2Clmul() {
 }
 
 TANDEM_AVX512 uint32_t ExtendWithAvx512(uint32_t crc, const uint8_t* data, size_t size) {
-  constexpr size_t kWidth = sizeof(__m512i);
-  constexpr size_t kStride = kVectors * kWidth;
-  if (size < kStride) return ExtendWithSse42(crc, data, size);
-  __m512i sums[kVectors];
-  for (size_t i = 0; i < kVectors; ++i) sums[i] = _mm512_loadu_si512(data + i * kWidth);
-  const __m128i before = _mm_cvtsi32_si128(static_cast<int>(crc));
-  sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(before));
-  for (data += kStride, size -= kStride; size >= kStride; data += kStride, size -= kStride) {
-    for (size_t i = 0; i < kVectors; ++i) {
-      Prefetch(data + i * kWidth);
-      sums[i] = Fold<kStride>(sums[i], _mm512_loadu_si512(data + i * kWidth));
-    }
-  }
-  for (size_t i = 0; i < 4; ++i) sums[i] = Fold<4 * kWidth>(sums[i], sums[i + 4]);
-  for (size_t i = 0; i < 2; ++i) sums[i] = Fold<2 * kWidth>(sums[i], sums[i + 2]);
-  alignas(kWidth) uint8_t rest[kWidth];
-  _mm512_store_si512(rest, Fold<kWidth>(sums[0], sums[1]));
-  return ExtendWithSse42(ExtendWithSse42(0, rest, kWidth), data, size);
+  return WithAvx512<false>(crc, data, size, nullptr);
+}
+
+uint32_t CopyWithAvx512(uint32_t crc, const uint8_t* data, size_t size, uint8_t* to) {
+  if (!Streams(to)) return CopyWithSse42(crc, data, size, to);
+  return WithAvx512<true>(crc, data, size, to);
 }
 
 TANDEM_AVX2 uint32_t ExtendWithAvx2(uint32_t crc, const uint8_t* data, size_t size) {
-  constexpr size_t kWidth = sizeof(__m256i);
-  constexpr size_t kStride = kVectors * kWidth;
-  if (size < kStride) return ExtendWithSse42(crc, data, size);
-  __m256i sums[kVectors];
-  for (size_t i = 0; i < kVectors; ++i) sums[i] = Load32(data + i * kWidth);
-  const __m128i before = _mm_cvtsi32_si128(static_cast<int>(crc));
-  sums[0] = _mm256_xor_si256(sums[0], _mm256_zextsi128_si256(before));
-  for (data += kStride, size -= kStride; size >= kStride; data += kStride, size -= kStride) {
-    for (size_t i = 0; i < kVectors; ++i) {
-      sums[i] = Fold<kStride>(sums[i], Load32(data + i * kWidth));
-    }
-  }
-  for (size_t i = 0; i < 4; ++i) sums[i] = Fold<4 * kWidth>(sums[i], sums[i + 4]);
-  for (size_t i = 0; i < 2; ++i) sums[i] = Fold<2 * kWidth>(sums[i], sums[i + 2]);
-  alignas(kWidth) uint8_t rest[kWidth];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(rest), Fold<kWidth>(sums[0], sums[1]));
-  return ExtendWithSse42(ExtendWithSse42(0, rest, kWidth), data, size);
+  return WithAvx2<false>(crc, data, size, nullptr);
+}
+
+uint32_t CopyWithAvx2(uint32_t crc, const uint8_t* data, size_t size, uint8_t* to) {
+  if (!Streams(to)) return CopyWithSse42(crc, data, size, to);
+  return WithAvx2<true>(crc, data, size, to);
 }
 
 #undef TANDEM_AVX512

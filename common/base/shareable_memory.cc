@@ -62,9 +62,9 @@ bool Collapse(uintptr_t begin, uintptr_t end) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ShareableMemory>> ShareableMemory::Create(size_t size) {
+absl::StatusOr<std::unique_ptr<ShareableMemory>> ShareableMemory::Create(size_t size, bool shared) {
   TANDEM_CHECK(size > 0);
-  int fd = MakeFile(size);
+  int fd = shared ? MakeFile(size) : -1;
   void* base = MapAligned(fd, size);
   const auto first = reinterpret_cast<uintptr_t>(base);
   if (fd >= 0 && base != MAP_FAILED && size >= kHugePage && !Collapse(first, first + kHugePage)) {

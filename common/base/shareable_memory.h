@@ -1,5 +1,5 @@
-// ShareableMemory: zeroed memory of this process that another process of the same user may map and
-// read, if it is told SharedRegion. Huge pages are asked for. Thread-safe.
+// ShareableMemory: zeroed memory of this process, on huge pages where possible, that another
+// process of the same user may map and read if it is told SharedRegion. Thread-safe.
 //
 // Where the kernel gives huge pages to private memory only (before 6.1), the memory is private and
 // cannot be mapped: its owner reads it all day, a peer now and then.
@@ -23,7 +23,8 @@ class ShareableMemory {
  public:
   // Pages are backed when first touched. RESOURCE_EXHAUSTED: no address space for it.
   // REQUIRES: size > 0.
-  static absl::StatusOr<std::unique_ptr<ShareableMemory>> Create(size_t size);
+  // `shared` false: private in any case, which costs less to back.
+  static absl::StatusOr<std::unique_ptr<ShareableMemory>> Create(size_t size, bool shared = true);
   ~ShareableMemory();
   ShareableMemory(const ShareableMemory&) = delete;
   ShareableMemory& operator=(const ShareableMemory&) = delete;

@@ -26,7 +26,8 @@ class CheckedProduct {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvArenaShape& shape) {
+absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvArenaShape& shape,
+                                                         bool shareable) {
   CheckedProduct product;
   KvArenaStrides strides;
   strides.head = product.Of(kBlockTokens * KvElementBytes(shape.element), shape.head_dim);
@@ -41,7 +42,8 @@ absl::StatusOr<std::unique_ptr<KvArena>> KvArena::Create(const KvArenaShape& sha
   }
   // Huge pages: attention reads keys and values in pieces of a few KB all over the arena, and with
   // small pages finding each one costs as much as reading it.
-  absl::StatusOr<std::unique_ptr<ShareableMemory>> memory = ShareableMemory::Create(size);
+  absl::StatusOr<std::unique_ptr<ShareableMemory>> memory =
+      ShareableMemory::Create(size, shareable);
   if (!memory.ok()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for a KV arena: ", memory.status().message()));

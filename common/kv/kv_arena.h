@@ -41,7 +41,9 @@ class KvArena {
  public:
   // Page-aligned and zero; pages are backed when first touched. INVALID_ARGUMENT for an empty or
   // overflowing shape, RESOURCE_EXHAUSTED when there is no address space for it.
-  static absl::StatusOr<std::unique_ptr<KvArena>> Create(const KvArenaShape& shape);
+  // `shareable`: other processes of this host may be let to map it, if huge pages allow.
+  static absl::StatusOr<std::unique_ptr<KvArena>> Create(const KvArenaShape& shape,
+                                                         bool shareable = false);
   KvArena(const KvArena&) = delete;
   KvArena& operator=(const KvArena&) = delete;
 

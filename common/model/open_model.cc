@@ -144,7 +144,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> OpenModel(const OpenModelOptions& o
   model->team = std::make_unique<ThreadTeam>(options.threads);
   ASSIGN_OR_RETURN(model->backend, MakeBackend(options.backend, model->team.get()));
   const KvArenaShape shape = ArenaShape(model->config, options);
-  ASSIGN_OR_RETURN(model->arena, KvArena::Create(shape));
+  ASSIGN_OR_RETURN(model->arena, KvArena::Create(shape, options.share_kv));
   model->kv_terms = TermsOf(*file, *model->backend, shape);
   ASSIGN_OR_RETURN(model->transformer, Transformer::Load(*file, model->backend.get(),
                                                          options.max_batch_tokens, options.report));

@@ -34,6 +34,7 @@ struct OpenModelOptions {
   int threads = 1;             // the runner's own included
   int max_batch_tokens = 512;  // rows of the largest step
   uint32_t num_blocks = 0;     // KV blocks of 16 tokens
+  bool share_kv = false;       // KvArena::Create
   LoadProgress report;         // may be empty
 };
 

@@ -6,17 +6,16 @@
 // against liars, who may compute any checksum. Pure function, any thread.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
-#include "absl/types/span.h"
 #include "common/protocol/nonce.h"
 #include "common/protocol/peer_messages.h"
 
 namespace tandem {
 
-// `block` is a logical block of the segment; `bytes` are its K then V of the segment's layer.
+// `block` is a logical block of the segment; `crc32c` is that of its K then V of the segment's
+// layer.
 uint32_t BlockChecksum(const Nonce& nonce, const SegmentId& segment, uint32_t block,
-                       absl::Span<const std::byte> bytes);
+                       uint32_t crc32c);
 
 }  // namespace tandem

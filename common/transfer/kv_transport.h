@@ -36,6 +36,7 @@ using SegmentToken = StrongId<struct SegmentTokenTag, uint64_t>;
 struct Placement {
   absl::Span<std::byte> memory;  // exactly as long as the segment
   SegmentToken token;
+  size_t piece_bytes = 0;  // of which it consists; see OnSegmentReceived
 };
 
 // Hears what happened, only from inside KvTransport::Poll. Methods may call the transport, except
@@ -52,8 +53,11 @@ class TransportSink {
   virtual std::optional<Placement> OnSegmentArriving(ConnId conn, absl::string_view header,
                                                      size_t length) = 0;
   // The placed memory is no longer written. `ok` false: its content is undefined. After Close or
-  // OnConnectionDown, here and below, the token alone says which segment it was.
-  virtual void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok) = 0;
+  // OnConnectionDown, here and below, the token alone says which segment it was. `piece_crc32c`: of
+  // what was written, piece by piece, from a transport that had each byte in a register; else
+  // empty.
+  virtual void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok,
+                                 absl::Span<const uint32_t> piece_crc32c) = 0;
   // The sent memory is no longer read; or, not `ok`, what is still read is thrown away.
   virtual void OnSegmentSent(ConnId conn, SegmentToken token, bool ok) = 0;
   // The connection ended by itself or at the peer. Told once; not told after Close().

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 #include "common/base/protection.h"
 #include "common/transfer/block_checksum.h"
 
@@ -81,12 +82,12 @@ std::optional<Placement> LandingTable::Place(Incarnation peer, const SegmentHead
   }
   ++landing.posted_segments;
   const SegmentToken token(++last_token_);
-  const Placement placement{posted.memory, token};
+  const Placement placement{posted.memory, token, memory_.block_bytes};
   posted_.emplace(token, std::move(posted));
   return placement;
 }
 
-void LandingTable::Received(SegmentToken token, bool ok) {
+void LandingTable::Received(SegmentToken token, bool ok, absl::Span<const uint32_t> block_crc32c) {
   const auto node = posted_.find(token);
   TANDEM_CHECK_MSG(node != posted_.end(), "the transport reported a segment twice");
   const Posted posted = std::move(node->second);
@@ -109,16 +110,23 @@ void LandingTable::Received(SegmentToken token, bool ok) {
     return;
   }
   for (uint32_t i = 0; i < posted.segment.num_blocks; ++i) {
-    const auto block = posted.memory.subspan(i * memory_.block_bytes, memory_.block_bytes);
-    const bool intact = !Enabled(Protection::kChecksum) ||
-                        BlockChecksum(landing.nonce, posted.segment, posted.segment.first_block + i,
-                                      block) == posted.block_crc32c[i];
-    const bool good = ok && intact;
+    const bool good = ok && Intact(landing.nonce, posted, i, block_crc32c);
     if (ok && !good) ++counters_->checksum_failures;
     CellAt(landing, posted.segment.layer, posted.segment.first_block + i) =
         good ? Cell::kGood : Cell::kBad;
   }
   SettleCommits(posted.grant, landing);
+}
+
+bool LandingTable::Intact(const Nonce& nonce, const Posted& posted, uint32_t block,
+                          absl::Span<const uint32_t> block_crc32c) const {
+  if (!Enabled(Protection::kChecksum)) return true;
+  const uint32_t crc32c =
+      block_crc32c.empty()
+          ? Crc32c(posted.memory.subspan(block * memory_.block_bytes, memory_.block_bytes))
+          : block_crc32c[block];
+  return BlockChecksum(nonce, posted.segment, posted.segment.first_block + block, crc32c) ==
+         posted.block_crc32c[block];
 }
 
 void LandingTable::HandleCommit(Incarnation peer, Commit commit) {

@@ -45,8 +45,9 @@ class LandingTable {
   // Where this segment of `length` bytes goes, or no value: refused and counted.
   std::optional<Placement> Place(Incarnation peer, const SegmentHeader& header, size_t length);
 
-  // A placed segment is complete (`ok`) or ended. Its checksums decide whether its blocks are good.
-  void Received(SegmentToken token, bool ok);
+  // A placed segment is complete (`ok`) or ended. Its checksums decide whether its blocks are good:
+  // those that the transport saw (`block_crc32c`), or those of the memory where it saw none.
+  void Received(SegmentToken token, bool ok, absl::Span<const uint32_t> block_crc32c);
 
   // Takes a peer's commit: held, verified or rejected. Dropped and counted when its grant is not
   // open for the peer.
@@ -85,6 +86,8 @@ class LandingTable {
   bool Fits(const Landing& landing, const SegmentId& segment) const;
   bool SideBySide(const Landing& landing, const SegmentId& segment) const;
   void MarkBad(Landing& landing, const SegmentId& segment);
+  bool Intact(const Nonce& nonce, const Posted& posted, uint32_t block,
+              absl::Span<const uint32_t> block_crc32c) const;
   std::string FindFault(const Landing& landing, const Commit& commit) const;
   std::vector<SegmentId> BadSegments(Landing& landing, const Commit& commit) const;
   bool AllArrived(Landing& landing, const Commit& commit) const;

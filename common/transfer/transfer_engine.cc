@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 #include "common/base/deadline.h"
 #include "common/base/status_macros.h"
 #include "common/protocol/peer_wire.h"
@@ -253,7 +254,7 @@ absl::Status TransferEngine::StartPush(Peer& peer, const PushSegment& push) {
   for (uint32_t i = 0; i < push.segment.num_blocks; ++i) {
     header.block_crc32c.push_back(
         BlockChecksum(push.nonce, push.segment, push.segment.first_block + i,
-                      source.subspan(i * memory_.block_bytes, memory_.block_bytes)));
+                      Crc32c(source.subspan(i * memory_.block_bytes, memory_.block_bytes))));
   }
   TANDEM_CHECK_MSG(!sends_.contains(push.push), "a push id is used once");
   return transport_->SendSegment(peer.send_link, EncodeSegmentHeader(header), source,
@@ -305,13 +306,14 @@ std::optional<Placement> TransferEngine::OnSegmentArriving(ConnId conn, absl::st
   return placement;
 }
 
-void TransferEngine::OnSegmentReceived(ConnId, SegmentToken token, bool ok) {
+void TransferEngine::OnSegmentReceived(ConnId, SegmentToken token, bool ok,
+                                       absl::Span<const uint32_t> piece_crc32c) {
   const auto it = receives_.find(token);
   TANDEM_CHECK_MSG(it != receives_.end(), "the transport reported a receive twice");
   const InFlight op = it->second;
   receives_.erase(it);
   Settle(op);
-  landings_.Received(token, ok);
+  landings_.Received(token, ok, piece_crc32c);
 }
 
 void TransferEngine::Posted(Peer& peer) {

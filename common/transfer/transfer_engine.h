@@ -78,7 +78,8 @@ class TransferEngine : private TransportSink {
   void OnControl(ConnId conn, absl::string_view bytes) override;
   std::optional<Placement> OnSegmentArriving(ConnId conn, absl::string_view header,
                                              size_t length) override;
-  void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok) override;
+  void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok,
+                         absl::Span<const uint32_t> piece_crc32c) override;
   void OnSegmentSent(ConnId conn, SegmentToken token, bool ok) override;
   void OnConnectionDown(ConnId conn, absl::string_view reason) override;
 

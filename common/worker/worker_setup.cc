@@ -87,7 +87,9 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
       .threads = static_cast<int>(
           config.threads == 0 ? std::max(1u, std::thread::hardware_concurrency()) : config.threads),
       .max_batch_tokens = static_cast<int>(max_batch_tokens),
-      .num_blocks = num_blocks};
+      .num_blocks = num_blocks,
+      // Others read what is pushed alone; who lands it reads it for every token.
+      .share_kv = role == WorkerRole::kPrefill};
   ASSIGN_OR_RETURN(setup->model, OpenModel(open));
   ASSIGN_OR_RETURN(const MemoryAvailable available, ReadMemoryAvailable());
   setup->arena_backing =
@@ -111,9 +113,8 @@ absl::StatusOr<std::unique_ptr<WorkerSetup>> SetUpWorker(const WorkerConfig& con
   setup->memory = {.num_layers = arena->shape().num_layers,
                    .num_blocks = arena->shape().num_blocks,
                    .block_bytes = arena->bytes_per_block_layer(),
-                   .run = [arena](uint32_t layer, BlockId first, uint32_t count) {
-                     return arena->Run(layer, first, count);
-                   },
+                   .run = [arena](uint32_t layer, BlockId first,
+                                  uint32_t count) { return arena->Run(layer, first, count); },
                    .shared = arena->shared()};
   setup->transfer.engine.handshake = setup->hello.handshake;
   setup->transfer.engine.allow_mixed_numerics = config.numerics == NumericsChoice::kMixed;

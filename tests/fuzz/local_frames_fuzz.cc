@@ -29,7 +29,7 @@ class PlacesSmallSegments final : public tandem::TransportSink {
     open_.insert(token);
     return tandem::Placement{absl::MakeSpan(memory_.data(), length), token};
   }
-  void OnSegmentReceived(ConnId, SegmentToken token, bool) override {
+  void OnSegmentReceived(ConnId, SegmentToken token, bool, absl::Span<const uint32_t>) override {
     TANDEM_CHECK(open_.erase(token) == 1);
   }
   void OnSegmentSent(ConnId, SegmentToken, bool) override { TANDEM_CHECK(false); }

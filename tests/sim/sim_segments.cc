@@ -184,7 +184,7 @@ void SimNetwork::EndReceive(uint64_t id, bool ok) {
   EndSend(&flight, false);
   DeliverLater(flight.receiver, Shortly(1),
                [conn = flight.to, token = flight.placement->token, ok](TransportSink* sink) {
-                 sink->OnSegmentReceived(conn, token, ok);
+                 sink->OnSegmentReceived(conn, token, ok, {});
                });
   flights_.erase(it);
 }

@@ -22,8 +22,9 @@ class FaultTransport::Relay : public TransportSink {
                                              size_t length) override {
     return sink_->OnSegmentArriving(conn, header, length);
   }
-  void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok) override {
-    sink_->OnSegmentReceived(conn, token, ok);
+  void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok,
+                         absl::Span<const uint32_t> piece_crc32c) override {
+    sink_->OnSegmentReceived(conn, token, ok, piece_crc32c);
   }
   void OnSegmentSent(ConnId conn, SegmentToken token, bool ok) override {
     const auto node = transport_->sent_.extract(token);

@@ -19,6 +19,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 #include "common/base/status_macros.h"
 #include "common/protocol/peer_wire.h"
 
@@ -322,7 +323,7 @@ bool LocalTransport::Poll(TransportSink* sink) {
   bool moved = !ended_.empty() || num_copies_ > 0;
   for (const Ended& end : std::exchange(ended_, {})) {
     if (end.received) {
-      sink->OnSegmentReceived(end.conn, end.token, false);
+      sink->OnSegmentReceived(end.conn, end.token, false, {});
     } else {
       sink->OnSegmentSent(end.conn, end.token, false);
     }
@@ -407,7 +408,9 @@ bool LocalTransport::HandleSegment(ConnId id, const Frame& frame, TransportSink*
     Send(id, conn, kSegmentEnd, HeadBytes(SegmentEnd{announcement.number, 0}));
     return true;
   }
-  conn.copies.push_back({announcement.number, *placement, announcement.source, 0});
+  Copy copy{.number = announcement.number, .placement = *placement, .source = announcement.source};
+  if (conn.memory != nullptr) copy.mapped = conn.memory->At(copy.source, announcement.length);
+  conn.copies.push_back(std::move(copy));
   ++num_copies_;
   return true;
 }
@@ -447,29 +450,45 @@ void LocalTransport::CopyFrom(ConnId id, size_t* room, TransportSink* sink) {
   for (Conn* conn = Find(id); conn != nullptr && !conn->copies.empty() && *room > 0;
        conn = Find(id)) {
     Copy& copy = conn->copies.front();
-    const absl::Span<std::byte> rest = copy.placement.memory.subspan(copy.copied);
-    const uintptr_t source = copy.source + copy.copied;
-    const size_t wanted = std::min(rest.size(), *room);
-    const bool mapped = conn->memory != nullptr && conn->memory->Read(source, rest.data(), wanted);
-    const ssize_t got = mapped ? wanted : ReadFrom(conn->peer, source, rest.data(), wanted);
-    if (got > 0) {
-      copy.copied += got;
-      *room -= got;
-    }
-    if (got <= 0 || copy.copied == copy.placement.memory.size()) {
+    const size_t got =
+        copy.mapped.empty() ? CopyByKernel(conn->peer, copy, *room) : CopyPieces(copy, *room);
+    *room -= std::min(*room, got);
+    if (got == 0 || copy.copied == copy.placement.memory.size()) {
       EndCopy(id, *conn, got > 0 && !HungUp(conn->socket.fd()), sink);
     }
   }
 }
 
+// Whole pieces, at least one. Returns their bytes.
+size_t LocalTransport::CopyPieces(Copy& copy, size_t room) {
+  const absl::Span<std::byte> memory = copy.placement.memory;
+  const size_t piece = copy.placement.piece_bytes > 0 ? copy.placement.piece_bytes : memory.size();
+  const size_t before = copy.copied;
+  do {
+    const absl::Span<const std::byte> from = copy.mapped.subspan(copy.copied, piece);
+    copy.piece_crc32c.push_back(CopyWithCrc32c(from, memory.subspan(copy.copied, piece)));
+    copy.copied += from.size();
+  } while (copy.copied < memory.size() && copy.copied - before < room);
+  return copy.copied - before;
+}
+
+// 0: it cannot be read.
+size_t LocalTransport::CopyByKernel(pid_t peer, Copy& copy, size_t room) {
+  const absl::Span<std::byte> rest = copy.placement.memory.subspan(copy.copied, room);
+  const ssize_t got = ReadFrom(peer, copy.source + copy.copied, rest.data(), rest.size());
+  if (got <= 0) return 0;
+  copy.copied += got;
+  return got;
+}
+
 void LocalTransport::EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink) {
-  const Copy copy = conn.copies.front();
+  const Copy copy = std::move(conn.copies.front());
   conn.copies.pop_front();
   --num_copies_;
   conn.copied_ends += HeadBytes(SegmentEnd{copy.number, ok ? 1u : 0u});
   conn.copied_untold += copy.placement.memory.size();
   if (conn.copies.empty() || conn.copied_untold >= kTellBytes) TellEnds(id, conn);
-  sink->OnSegmentReceived(id, copy.placement.token, ok);
+  sink->OnSegmentReceived(id, copy.placement.token, ok, copy.piece_crc32c);
 }
 
 void LocalTransport::TellEnds(ConnId id, Conn& conn) {

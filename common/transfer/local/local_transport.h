@@ -71,8 +71,10 @@ class LocalTransport final : public KvTransport {
   struct Copy {
     uint64_t number = 0;  // the sender's
     Placement placement;
-    uintptr_t source = 0;  // in the sender's memory
+    uintptr_t source = 0;                // in the sender's memory
+    absl::Span<const std::byte> mapped;  // the same here; empty: the kernel has to read it
     size_t copied = 0;
+    std::vector<uint32_t> piece_crc32c;  // of what was copied through the mapping
   };
   struct Conn {
     Conn(int fd, pid_t peer);
@@ -112,6 +114,8 @@ class LocalTransport final : public KvTransport {
   bool HandleSegmentEnd(ConnId id, const Frame& frame, TransportSink* sink);
   void CopySome(TransportSink* sink);
   void CopyFrom(ConnId id, size_t* room, TransportSink* sink);
+  static size_t CopyPieces(Copy& copy, size_t room);
+  static size_t CopyByKernel(pid_t peer, Copy& copy, size_t room);
   void EndCopy(ConnId id, Conn& conn, bool ok, TransportSink* sink);
   void TellEnds(ConnId id, Conn& conn);
   void Down(ConnId id, absl::string_view reason, TransportSink* sink);

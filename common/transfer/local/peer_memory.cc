@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -38,10 +37,10 @@ std::unique_ptr<PeerMemory> PeerMemory::Map(pid_t peer, int fd, uintptr_t base, 
 
 PeerMemory::~PeerMemory() { munmap(const_cast<std::byte*>(mapped_), size_); }
 
-bool PeerMemory::Read(uintptr_t source, std::byte* memory, size_t length) const {
-  if (source < base_ || source - base_ > size_ || length > size_ - (source - base_)) return false;
-  std::memcpy(memory, mapped_ + (source - base_), length);
-  return true;
+absl::Span<const std::byte> PeerMemory::At(uintptr_t source, size_t length) const {
+  const uintptr_t offset = source - base_;
+  if (source < base_ || offset > size_ || length > size_ - offset) return {};
+  return {mapped_ + offset, length};
 }
 
 }  // namespace tandem

@@ -1,6 +1,6 @@
-// PeerMemory is the memory of another process of this host, mapped to be read: copied by the
-// processor alone, half again as fast as by the kernel (process_vm_readv), which looks up and
-// copies page by page.
+// PeerMemory is the memory of another process of this host, mapped to be read: it can be copied by
+// the processor alone, past the caches and with its checksum, where the kernel (process_vm_readv)
+// looks up and copies page by page.
 //
 // The peer says which of its open files it is. Not trusted: a file that could shrink under the
 // reader, or is shorter than claimed, is not mapped. Owned and used by one thread.
@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+
+#include "absl/types/span.h"
 
 namespace tandem {
 
@@ -23,8 +25,8 @@ class PeerMemory {
   PeerMemory(const PeerMemory&) = delete;
   PeerMemory& operator=(const PeerMemory&) = delete;
 
-  // Copies what lies at `source` in the peer. False: not all of it is mapped here.
-  bool Read(uintptr_t source, std::byte* memory, size_t length) const;
+  // What lies at `source` in the peer; may change at any time. Empty: not all of it is mapped here.
+  absl::Span<const std::byte> At(uintptr_t source, size_t length) const;
 
  private:
   PeerMemory(uintptr_t base, const std::byte* mapped, size_t size)

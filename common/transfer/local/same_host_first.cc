@@ -57,8 +57,9 @@ class SameHostFirst::Side final : public TransportSink {
                                              size_t length) override {
     return sink_.OnSegmentArriving(owner_.NameOf(far_, conn), header, length);
   }
-  void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok) override {
-    sink_.OnSegmentReceived(owner_.NameOf(far_, conn), token, ok);
+  void OnSegmentReceived(ConnId conn, SegmentToken token, bool ok,
+                         absl::Span<const uint32_t> piece_crc32c) override {
+    sink_.OnSegmentReceived(owner_.NameOf(far_, conn), token, ok, piece_crc32c);
   }
   void OnSegmentSent(ConnId conn, SegmentToken token, bool ok) override {
     sink_.OnSegmentSent(owner_.NameOf(far_, conn), token, ok);

@@ -153,7 +153,7 @@ void LoopbackTransport::CopyPosted(TransportSink* sink) {
         hub_->FinishTransfer(posted.transfer, true);
       }
     }
-    sink->OnSegmentReceived(posted.conn, posted.placement.token, ok);
+    sink->OnSegmentReceived(posted.conn, posted.placement.token, ok, {});
   }
 }
 

@@ -372,7 +372,7 @@ bool UcxTransport::Poll(TransportSink* sink) {
 void UcxTransport::Tell(const Notice& notice, TransportSink* sink) {
   switch (notice.kind) {
     case Notice::Kind::kReceived:
-      return sink->OnSegmentReceived(notice.conn, notice.token, notice.ok);
+      return sink->OnSegmentReceived(notice.conn, notice.token, notice.ok, {});
     case Notice::Kind::kSent:
       return sink->OnSegmentSent(notice.conn, notice.token, notice.ok);
     default:

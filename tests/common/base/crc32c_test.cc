@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -125,6 +128,24 @@ TEST_P(Crc32cPaths, EveryByteOfAStrideCounts) {
 TEST_P(Crc32cPaths, BlocksEqualTheTable) {
   for (const size_t block : {12288u, 98304u}) {
     for (size_t size = block - 2; size <= block + 2; ++size) ExpectLikeTable(~0u, 1, size);
+  }
+}
+
+TEST_P(Crc32cPaths, CopyWritesAllBytesAndNoMoreAtEveryAlignment) {
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes_.data());
+  for (const size_t size : {0u, 1u, 63u, 64u, 255u, 256u, 511u, 512u, 513u, 1024u, 1600u, 6144u}) {
+    for (const size_t from : {0u, 1u, 31u, 64u}) {
+      for (const size_t to : {0u, 1u, 32u, 63u}) {
+        alignas(kStreamAlignment) std::array<uint8_t, 8192> copied;
+        copied.fill(0xee);
+        const uint32_t crc = GetParam().copy(7, data + from, size, copied.data() + 64 + to);
+        ASSERT_EQ(crc, WithTable(7, data + from, size)) << size << ' ' << from << ' ' << to;
+        ASSERT_EQ(std::memcmp(copied.data() + 64 + to, data + from, size), 0);
+        ASSERT_EQ(std::count(copied.begin(), copied.begin() + 64 + to, 0xee), 64 + to);
+        ASSERT_EQ(std::count(copied.begin() + 64 + to + size, copied.end(), 0xee),
+                  8192 - 64 - to - size);
+      }
+    }
   }
 }
 

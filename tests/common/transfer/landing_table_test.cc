@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/base/crc32c.h"
 #include "common/transfer/block_checksum.h"
 #include "tests/common/transfer/test_memory.h"
 
@@ -26,8 +27,8 @@ class LandingTableTest : public ::testing::Test {
   SegmentHeader Header(SegmentId segment) {
     SegmentHeader header{kGrant, segment, {}};
     for (uint32_t i = 0; i < segment.num_blocks; ++i) {
-      header.block_crc32c.push_back(
-          BlockChecksum(Nonce{}, segment, segment.first_block + i, std::vector<std::byte>(kBytes)));
+      header.block_crc32c.push_back(BlockChecksum(Nonce{}, segment, segment.first_block + i,
+                                                  Crc32c(std::vector<std::byte>(kBytes))));
     }
     return header;
   }
@@ -37,7 +38,7 @@ class LandingTableTest : public ::testing::Test {
   void Land(SegmentId segment) {
     const auto placement = Place(segment);
     ASSERT_TRUE(placement.has_value());
-    table_.Received(placement->token, true);
+    table_.Received(placement->token, true, {});
   }
   uint64_t Refused(SegmentRefusal why) const { return counters_[why]; }
   template <class Event>
@@ -114,7 +115,7 @@ TEST_F(LandingTableTest, WrongChecksumRejectsTheCommitAndNamesTheSegment) {
   header.block_crc32c[1] ^= 1;
   const auto placement = table_.Place(kPeer, header, 2 * kBytes);
   table_.HandleCommit(kPeer, {kGrant, 3, 2, {{0, 0, 3, 2}, {0, 1, 3, 2}}});
-  table_.Received(placement->token, true);
+  table_.Received(placement->token, true, {});
   Land({0, 1, 3, 2});
   ASSERT_NE(Last<ChunkRejected>(), nullptr);
   EXPECT_THAT(Last<ChunkRejected>()->bad, ElementsAre(SegmentId{0, 0, 3, 2}));
@@ -124,7 +125,7 @@ TEST_F(LandingTableTest, FailedReceiveRejectsTheCommit) {
   const auto placement = Place({0, 0, 3, 1});
   Land({0, 1, 3, 1});
   table_.HandleCommit(kPeer, {kGrant, 3, 1, {{0, 0, 3, 1}, {0, 1, 3, 1}}});
-  table_.Received(placement->token, false);
+  table_.Received(placement->token, false, {});
   EXPECT_NE(Last<ChunkRejected>(), nullptr);
 }
 
@@ -149,9 +150,9 @@ TEST_F(LandingTableTest, QuiescedOnlyWhenTheLastPostedReceiveHasEnded) {
   const auto second = Place({0, 1, 3, 1});
   table_.Close(kGrant);
   EXPECT_FALSE(Place({0, 0, 4, 1}));  // refused at once
-  table_.Received(first->token, true);
+  table_.Received(first->token, true, {});
   EXPECT_THAT(events_, SizeIs(0));
-  table_.Received(second->token, false);
+  table_.Received(second->token, false, {});
   ASSERT_NE(Last<Quiesced>(), nullptr);
   EXPECT_EQ(Last<Quiesced>()->grant, kGrant);
 }
@@ -173,11 +174,25 @@ TEST_F(LandingTableTest, GoodBytesInAnotherPlaceAreBad) {
   header.segment.first_block = 4;
   const auto placement = table_.Place(kPeer, header, kBytes);
   ASSERT_TRUE(placement.has_value());
-  table_.Received(placement->token, true);
+  table_.Received(placement->token, true, {});
   Land({0, 1, 4, 1});
   table_.HandleCommit(kPeer, Commit{kGrant, 4, 1, {{0, 0, 4, 1}, {0, 1, 4, 1}}});
   ASSERT_NE(Last<ChunkRejected>(), nullptr);
   EXPECT_EQ(counters_.checksum_failures, 1u);
+}
+
+TEST_F(LandingTableTest, ChecksumsThatTheTransportSawDecideAndTheMemoryIsNotReadAgain) {
+  const uint32_t good = Crc32c(std::vector<std::byte>(kBytes));
+  for (const bool intact : {true, false}) {
+    const SegmentId segment{0, 0, intact ? 3u : 4u, 1};
+    const auto placement = Place(segment);
+    ASSERT_TRUE(placement.has_value());
+    EXPECT_EQ(placement->piece_bytes, kBytes);
+    placement->memory[0] = std::byte{1};
+    const uint32_t seen = intact ? good : good + 1;
+    table_.Received(placement->token, true, {&seen, 1});
+    EXPECT_EQ(counters_.checksum_failures, intact ? 0u : 1u);
+  }
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 #include "common/base/shareable_memory.h"
 #include "tests/common/transfer/engine_node.h"
 
@@ -70,15 +71,21 @@ class Recorder final : public TransportSink {
   void OnControl(ConnId, absl::string_view bytes) override { controls.emplace_back(bytes); }
   std::optional<Placement> OnSegmentArriving(ConnId, absl::string_view, size_t length) override {
     if (length != memory_.size()) return std::nullopt;
-    return Placement{memory_, SegmentToken(++tokens)};
+    return Placement{memory_, SegmentToken(++tokens), piece_bytes};
   }
-  void OnSegmentReceived(ConnId, SegmentToken, bool ok) override { received.push_back(ok); }
+  void OnSegmentReceived(ConnId, SegmentToken, bool ok,
+                         absl::Span<const uint32_t> crc32c) override {
+    received.push_back(ok);
+    piece_crc32c.assign(crc32c.begin(), crc32c.end());
+  }
   void OnSegmentSent(ConnId, SegmentToken, bool) override {}
   void OnConnectionDown(ConnId, absl::string_view) override { ++downs; }
 
   ConnId greeted;
   std::vector<std::string> controls;
   std::vector<bool> received;
+  std::vector<uint32_t> piece_crc32c;  // of the last received
+  size_t piece_bytes = 0;
   uint64_t tokens = 0;
   int downs = 0;
 
@@ -173,12 +180,26 @@ TEST_F(MappedMemoryTest, SegmentIsReadThroughTheMapping) {
   EXPECT_TRUE(std::equal(memory_.begin(), memory_.end(), bytes().begin() + 4096));
 }
 
+TEST_F(MappedMemoryTest, EachPieceComesWithTheChecksumOfItsBytes) {
+  sink_.piece_bytes = memory_.size() / 4;
+  GreetWith(memory().region());
+  bytes()[0] = std::byte{8};
+  Announce(bytes().data());
+  std::vector<uint32_t> expected;
+  for (size_t i = 0; i < 4; ++i) {
+    expected.push_back(Crc32c(bytes().subspan(i * sink_.piece_bytes, sink_.piece_bytes)));
+  }
+  EXPECT_EQ(sink_.piece_crc32c, expected);
+  EXPECT_TRUE(std::equal(memory_.begin(), memory_.end(), bytes().begin()));
+}
+
 TEST_F(MappedMemoryTest, SegmentBesideTheMappingIsReadByTheKernel) {
   GreetWith(memory().region());
   const std::vector<std::byte> source(memory_.size(), std::byte{9});
   Announce(source.data());
   EXPECT_EQ(sink_.received, std::vector<bool>{true});
   EXPECT_EQ(memory_, source);
+  EXPECT_TRUE(sink_.piece_crc32c.empty());
 }
 
 TEST_F(MappedMemoryTest, SegmentThatOverrunsTheMappingFails) {

@@ -30,7 +30,7 @@ class HangsUp final : public LoopbackTransport {
     std::optional<Placement> OnSegmentArriving(ConnId, absl::string_view, size_t) override {
       return std::nullopt;
     }
-    void OnSegmentReceived(ConnId, SegmentToken, bool) override {}
+    void OnSegmentReceived(ConnId, SegmentToken, bool, absl::Span<const uint32_t>) override {}
     void OnSegmentSent(ConnId, SegmentToken, bool) override {}
     void OnConnectionDown(ConnId, absl::string_view) override {}
 
