@@ -97,6 +97,9 @@ class LocalTransport final : public KvTransport {
     bool received = false;
   };
 
+  // The listener's epoll tag; connections are numbered from 1.
+  static constexpr uint64_t kListener = 0;
+
   LocalTransport(int epoll_fd, int listen_fd, std::string name);
   // Takes over `fd` when OK.
   absl::StatusOr<ConnId> Add(int fd, pid_t peer);

@@ -1,0 +1,155 @@
+// How connections of LocalTransport begin and end.
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/transfer/local/local_frames.h"
+#include "common/transfer/local/local_peer.h"
+#include "common/transfer/local/local_transport.h"
+
+namespace tandem {
+namespace {
+
+using local_frames::GreetingHead;
+using local_frames::HeadBytes;
+using local_frames::MemoryClaim;
+
+// Connections, greeted ones included.
+constexpr size_t kMaxConnections = 4096;
+// Taken in by one Poll; a connection that never greets is worth nothing more than its place.
+constexpr int kAcceptsPerPoll = 16;
+
+MemoryClaim ClaimOf(const SharedRegion& region) {
+  return {region.fd, reinterpret_cast<uintptr_t>(region.memory.data()), region.memory.size()};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LocalTransport>> LocalTransport::Create() {
+  const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll_fd < 0) return LocalFailure("epoll");
+  const int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  std::string name = RandomLocalName();
+  std::unique_ptr<LocalTransport> transport(new LocalTransport(epoll_fd, listen_fd, name));
+  sockaddr_un address{};
+  const socklen_t length = FillLocalAddress(name, &address);
+  if (listen_fd < 0 || bind(listen_fd, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      listen(listen_fd, SOMAXCONN) != 0) {
+    return LocalFailure("listening");
+  }
+  transport->Listen(true);
+  if (!transport->listens_) return LocalFailure("epoll");
+  return transport;
+}
+
+LocalTransport::LocalTransport(int epoll_fd, int listen_fd, std::string name)
+    : epoll_fd_(epoll_fd), listen_fd_(listen_fd), name_(std::move(name)) {}
+
+LocalTransport::~LocalTransport() {
+  conns_.clear();
+  if (listen_fd_ >= 0) close(listen_fd_);
+  close(epoll_fd_);
+}
+
+LocalTransport::Conn::Conn(int fd, pid_t peer_id)
+    : socket(fd, local_frames::kMaxBytes), peer(peer_id) {}
+
+absl::StatusOr<ConnId> LocalTransport::Connect(absl::string_view peer_address,
+                                               absl::string_view greeting) {
+  if (peer_address == name_) return absl::InvalidArgumentError("our own address");
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return LocalFailure("socket");
+  sockaddr_un address{};
+  const socklen_t length = FillLocalAddress(peer_address, &address);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), length) != 0) {
+    const absl::Status status = LocalFailure("connecting");
+    close(fd);
+    return status;
+  }
+  const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
+  if (!peer.ok() || conns_.size() >= kMaxConnections) {
+    close(fd);
+    return peer.ok() ? absl::ResourceExhaustedError("too many connections") : peer.status();
+  }
+  const absl::StatusOr<ConnId> id = Add(fd, *peer);
+  if (!id.ok()) {
+    close(fd);
+    return id.status();
+  }
+  Conn& conn = *conns_.at(*id);
+  conn.greeted = true;
+  const GreetingHead head{local_frames::kVersion, ClaimOf(shared_)};
+  Send(*id, conn, local_frames::kGreeting, absl::StrCat(HeadBytes(head), greeting));
+  return id;
+}
+
+absl::Status LocalTransport::Accept(ConnId id, absl::string_view) {
+  Conn* conn = Find(id);
+  if (conn == nullptr) return absl::UnavailableError("the peer is gone");
+  Send(id, *conn, local_frames::kMemory, HeadBytes(ClaimOf(shared_)));
+  return absl::OkStatus();
+}
+
+std::string LocalTransport::DescribeLanes(ConnId id) const {
+  const auto it = conns_.find(id);
+  const bool mapped = it != conns_.end() && it->second->memory != nullptr;
+  return mapped ? "local/mapped" : "local/process_vm_readv";
+}
+
+void LocalTransport::AcceptNew() {
+  for (int i = 0; i < kAcceptsPerPoll; ++i) {
+    const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      // Out of descriptors: those who knock would keep Poll busy for nothing. Heard again when a
+      // connection has closed.
+      if (errno == EMFILE || errno == ENFILE) Listen(false);
+      return;
+    }
+    const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
+    if (!peer.ok() || conns_.size() >= kMaxConnections || !Add(fd, *peer).ok()) close(fd);
+  }
+}
+
+void LocalTransport::Listen(bool on) {
+  if (on == listens_) return;
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = kListener}};
+  listens_ =
+      epoll_ctl(epoll_fd_, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listen_fd_, &event) == 0 && on;
+}
+
+absl::StatusOr<ConnId> LocalTransport::Add(int fd, pid_t peer) {
+  const ConnId id(++last_conn_);
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = id.value()}};
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) return LocalFailure("epoll");
+  conns_.emplace(id, std::make_unique<Conn>(fd, peer));
+  return id;
+}
+
+LocalTransport::Conn* LocalTransport::Find(ConnId id) {
+  const auto it = conns_.find(id);
+  return it == conns_.end() ? nullptr : it->second.get();
+}
+
+void LocalTransport::Close(ConnId id) {
+  const auto node = conns_.extract(id);
+  if (node.empty()) return;
+  const Conn& conn = *node.mapped();
+  for (const auto& [number, token] : conn.sends) ended_.push_back({id, token, false});
+  for (const Copy& copy : conn.copies) ended_.push_back({id, copy.placement.token, true});
+  num_copies_ -= conn.copies.size();
+  Listen(true);
+}
+
+void LocalTransport::Down(ConnId id, absl::string_view reason, TransportSink* sink) {
+  const Conn* conn = Find(id);
+  if (conn == nullptr) return;
+  const bool known = conn->greeted;
+  Close(id);
+  if (known) sink->OnConnectionDown(id, reason);
+}
+
+}  // namespace tandem
