@@ -18,7 +18,7 @@ from report import Goal, Row, Table  # noqa: E402
 
 TCP = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "lo"}
 # What our transport sets by itself; UCX's own choice of small segments would be no bar.
-PERFTEST_TCP = {**TCP, "UCX_TCP_TX_SEG_SIZE": "256k", "UCX_TCP_RX_SEG_SIZE": "1m"}
+PERFTEST_TCP = {**TCP, "UCX_TCP_TX_SEG_SIZE": "1m", "UCX_TCP_RX_SEG_SIZE": "1m"}
 SEGMENT, MESSAGES = 786432, 4000
 PROMPT, PROMPTS = 1024, 9
 ROUNDS = 3
