@@ -91,12 +91,14 @@ void AddWorker(WorkerConfig* c, OptionSet* options) {
                 absl::StrCat(c->max_sequences), IntoCount(&c->max_sequences, 1, 1u << 16)});
   options->Add({"reserve_blocks", "N", "KV blocks that are never booked.",
                 absl::StrCat(c->reserve_blocks), IntoCount(&c->reserve_blocks, 0, 1u << 28)});
-  options->Add({"batch_window_ms", "N", "How long a first step waits for more bulk work.", "0",
+  options->Add({"batch_window_ms", "N",
+                "Milliseconds a first step waits for more bulk work, up to 100.", "0",
                 IntoMilliseconds(&c->batch_window, kMaxBatchWindowMs)});
   options->Add({"numerics", "MODE", "strict or mixed: which workers pair.", "strict",
                 IntoChoice<NumericsChoice>(&c->numerics, {{"strict", NumericsChoice::kStrict},
                                                           {"mixed", NumericsChoice::kMixed}})});
-  options->Add({"transport", "NAME", "KV transport.", c->transport, IntoText(&c->transport)});
+  options->Add({"transport", "NAME", "auto (direct copies within a host, else UCX) or ucx.",
+                c->transport, IntoText(&c->transport)});
   options->Add({"metrics_host", "HOST", "Address of the metrics endpoint.", c->metrics_host,
                 IntoText(&c->metrics_host)});
   options->Add({"metrics_port", "PORT", "Port of the metrics endpoint; 0 takes a free one.",
@@ -170,7 +172,7 @@ absl::StatusOr<PrefillConfig> ParsePrefillConfig(absl::Span<const std::string> a
   AddWorker(&c, &options);
   options.Add({"chunk_tokens", "N", "Tokens of one step, of all jobs together.",
                absl::StrCat(c.chunk_tokens), IntoCount(&c.chunk_tokens, kBlockTokens, 1u << 16)});
-  options.Add({"step_budget_ms", "N", "Longest step with interactive jobs; 0: no such limit.",
+  options.Add({"step_budget_ms", "N", "Step with interactive jobs, at most, in ms; 0: no limit.",
                "1000", IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
@@ -195,8 +197,8 @@ absl::StatusOr<DecodeConfig> ParseDecodeConfig(absl::Span<const std::string> arg
                absl::StrCat(c.max_prefill_tokens_per_step),
                IntoCount(&c.max_prefill_tokens_per_step, kBlockTokens, 1u << 16)});
   options.Add({"step_budget_ms", "N",
-               "Longest step of interactive decoding and more; 0: twice without.", "0",
-               IntoMilliseconds(&c.step_budget, kMaxStepMs)});
+               "Longest step, in ms, of interactive streams with other work; 0: twice their own.",
+               "0", IntoMilliseconds(&c.step_budget, kMaxStepMs)});
   ASSIGN_OR_RETURN(c.info_text, options.Apply(args, environment));
   if (!c.info_text.empty()) return c;
   RETURN_IF_ERROR(CheckWorker(c));

@@ -105,7 +105,8 @@ absl::StatusOr<std::vector<OptionSet::Flag>> OptionSet::ReadFlags(
     if (name != "config" && (option == nullptr || absl::StrContains(spelled, '_'))) {
       const std::string nearest = Nearest(name);
       return absl::InvalidArgumentError(absl::StrCat(
-          "unknown flag --", spelled, DidYouMean(nearest.empty() ? "" : FlagName(nearest))));
+          "unknown flag --", spelled, DidYouMean(nearest.empty() ? "" : FlagName(nearest)),
+          nearest.empty() ? "; see --help" : " See --help"));
     }
     if (option != nullptr && option->secret) {
       return absl::InvalidArgumentError(
@@ -199,9 +200,11 @@ absl::StatusOr<std::string> OptionSet::Apply(absl::Span<const std::string> args,
 std::string OptionSet::HelpText() const {
   std::string text = absl::StrCat(
       summary_, "\n\nUsage: ", program_, " [--flag value]...\n\n",
-      "Each setting is a flag (--max-queue 8), an environment variable (TANDEM_MAX_QUEUE=8) or a\n"
-      "line of the YAML file (max_queue: 8). Flags win over the environment, which wins over the\n"
-      "file.\n\n");
+      "Each setting is a flag (--log-level debug), an environment variable\n"
+      "(TANDEM_LOG_LEVEL=debug) or a line of the YAML file (log_level: debug). Flags win over the\n"
+      "environment, which wins over the file. The value in brackets is the default.\n\n"
+      "TIME is a number with us, ms, s, m or h: 250ms, 1.5m; without a unit it is in seconds.\n"
+      "SIZE is a whole number with KiB, MiB or GiB: 512MiB; without a unit it is in bytes.\n\n");
   const auto line = [&](absl::string_view flag, absl::string_view help, absl::string_view preset) {
     absl::StrAppendFormat(&text, "  %-38s %s%s\n", flag, help,
                           preset.empty() ? "" : absl::StrCat(" [", preset, "]"));

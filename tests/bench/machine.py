@@ -64,7 +64,7 @@ class Machine:
     @functools.cached_property
     def ceilings(self):
         """Measured once per run by the program machine_ceilings: {name: value}, rates in GB/s (10^9 bytes) and GOP/s:
-        read_1, read_2 (reading more than the caches hold, with 1 and 2 threads), memcpy_cold, int8_1, int8_2, tcp."""
+        read_1, read_2 (reading more than the caches hold, with 1 and 2 threads), memcpy_cold, int8_1, int8_2, tcp, tcp_spinning."""
         program = os.path.join(self._build, "tests", "bench", "machine_ceilings")
         done = subprocess.run([program, "0.3" if self._quick else "1"], capture_output=True, text=True, check=True)
         return json.loads(done.stdout)

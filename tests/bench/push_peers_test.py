@@ -20,13 +20,17 @@ def context(cache, peers=True):
 
 class EnginesTest(unittest.TestCase):
     def test_the_faster_engine_sets_the_goal_and_one_without_figures_does_not(self):
-        self.assertEqual(engines.goal({"a": [2, 4, 9], "b": [3], "c": []}).target, 6)
-        self.assertIsNone(engines.goal({"a": []}).target)
+        form = {"a": True, "b": True, "c": True, "d": False, "e": False}
+        with mock.patch.dict(engines.ENGINES, {name: ("", {}, True, default) for name, default in form.items()}):
+            must, stretch = engines.goals({"a": [2, 4, 9], "b": [3], "c": [], "d": [5], "e": [8]})
+            self.assertEqual((must.name, must.target, stretch.name, stretch.target), ("must", 6, "stretch", 12))
+            self.assertEqual([goal.target for goal in engines.goals({"a": []})], [None, None])
 
     def test_without_peers_nothing_is_installed_or_said(self):
         found = engines.Engines(context("/nowhere", peers=False))
         found.measure(engines.names(True)[0])
-        self.assertEqual((found.peers(True), found.notes, found.goal(True).target), ({}, [], None))
+        self.assertEqual((found.peers(True), found.notes), ({}, []))
+        self.assertEqual([goal.target for goal in found.goals(True)], [None, None])
 
     def test_engines_that_cannot_be_installed_are_not_measured_and_a_note_says_why(self):
         failing = mock.Mock(side_effect=engines.subprocess.CalledProcessError(1, ["pip"], stderr="no network\nmore"))

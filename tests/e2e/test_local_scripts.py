@@ -9,7 +9,10 @@ import pytest
 
 from cluster import MODEL, wait_for
 
-LOCAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy", "local")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LOCAL = os.path.join(ROOT, "deploy", "local")
+SCRIPTS = ["deploy/local/" + name for name in ("up", "down", "build", "install")]
+SCRIPTS += ["tests/run"] + ["tests/%s/run" % name for name in ("lint", "sim", "e2e", "fault", "bench")]
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -88,6 +91,20 @@ def test_second_interrupt_ends_at_once_what_does_not_stop(cache):
     up.wait(8)
     up.stdout.close()
     wait_for(lambda: not any(os.path.exists("/proc/" + pid) for pid in pids), 2, "all programs have ended")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_given_and_unknown_arguments_are_named_at_once(script):
+    def answer(*arguments):
+        return subprocess.run([os.path.join(ROOT, script), *arguments], capture_output=True, text=True, timeout=5)
+
+    for flag in ("--help", "-h"):
+        done = answer(flag)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "\nusage: %s " % script in done.stdout and "\nexample" in done.stdout
+    done = answer("--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "%s: unknown argument '--bogus'; see %s --help\n" % (script, script)
 
 
 @pytest.mark.parametrize("arguments,reason", [

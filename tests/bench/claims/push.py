@@ -18,10 +18,13 @@ from report import Goal, Row, Table  # noqa: E402
 
 TCP = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "lo"}
 # What our transport sets by itself; UCX's own choice of small segments would be no bar.
-PERFTEST_TCP = {**TCP, "UCX_TCP_TX_SEG_SIZE": "256k", "UCX_TCP_RX_SEG_SIZE": "1m"}
+PERFTEST_TCP = {**TCP, "UCX_TCP_TX_SEG_SIZE": "1m", "UCX_TCP_RX_SEG_SIZE": "1m"}
 SEGMENT, MESSAGES = 786432, 4000
 PROMPT, PROMPTS = 1024, 9
 ROUNDS = 3
+MEMCPY = ("memcpy_cold", "cold memcpy, 1 thread")
+RAW_TCP = ("tcp", "raw TCP stream of cold memory, blocking sockets")
+SPINNING_TCP = ("tcp_spinning", "the same, both sides never sleeping")
 
 
 def push(context, environment):
@@ -112,16 +115,16 @@ def rounds(context, others):
     return local, over_tcp
 
 
-def rows(context, name, environment, rounds, ceiling, ceiling_name, shares, limits, peers, goal):
+def rows(context, name, environment, rounds, ceiling, bar, shares, limits, peers, goals):
+    """`ceiling` and `bar` (what the shares are of): key in the machine's ceilings, name in the table."""
     rates = [rate for r in rounds for rate in r["push"]]
-    best = context.machine.ceilings[ceiling]
+    best, of = (context.machine.ceilings[key] for key in (ceiling[0], bar[0]))
     found = [
-        Row(f"{name}: push", "GB/s", rates, peers=peers, ceiling=best, ceiling_name=ceiling_name,
-            goals=[*(Goal(n, f"{100 * s:.0f} % of {ceiling_name}", s * best) for n, s in zip(("must", "stretch"), shares)), goal]),
+        Row(f"{name}: push", "GB/s", rates, peers=peers, ceiling=best, ceiling_name=ceiling[1],
+            goals=[*(Goal(n, f"{100 * s:.0f} % of {bar[1]}", s * of) for n, s in zip(("must", "stretch"), shares)), *goals]),
         Row(f"{name}: processor time, both sides", "s/GiB", [r["receiver_cpu"] + r["sender_cpu"] for r in rounds], False),
         Row(f"{name}: of that the sender", "s/GiB", [r["sender_cpu"] for r in rounds], False),
-        Row(f"{name}: checksum's share of each side's transfer time", "%",
-            [100 * rate / r["checksum"] for r in rounds for rate in r["push"]], False, goals=[Goal("must", "fixed", 2)]),
+        Row(f"{name}: a checksum alone, of a segment just written", "GB/s", [r["checksum"] for r in rounds]),
         Row(f"{name}: exposed time of a push, {PROMPT} tokens", "ms", exposed(context, environment), False,
             goals=[Goal(n, "fixed", limit) for n, limit in zip(("must", "stretch"), limits)])]
     return found, f"{name}: {rounds[-1]['connected']}."
@@ -135,13 +138,16 @@ def run(context):
         shared = {perftest_name: perftest.rate({"UCX_TLS": "posix,sysv,cma,self"})}
         tcp = {perftest_name: perftest.rate(PERFTEST_TCP)}
     rounds_local, rounds_tcp = rounds(context, others)
-    local, local_note = rows(context, "same host", {}, rounds_local, "memcpy_cold", "cold memcpy, 1 thread", (0.4, 0.6), (2, 0.3),
-                             {**shared, **others.peers(True)}, others.goal(True))
-    over_tcp, tcp_note = rows(context, "UCX over TCP", TCP, rounds_tcp, "tcp", "raw TCP stream", (0.6, 0.85), (5, 1),
-                              {**tcp, **others.peers(False)}, others.goal(False))
+    local, local_note = rows(context, "same host", {}, rounds_local, MEMCPY, MEMCPY, (0.4, 0.6), (2, 0.3),
+                             {**shared, **others.peers(True)}, others.goals(True))
+    over_tcp, tcp_note = rows(context, "UCX over TCP", TCP, rounds_tcp, SPINNING_TCP, RAW_TCP, (0.6, 0.85), (5, 1),
+                              {**tcp, **others.peers(False)}, others.goals(False))
     return [Table("push", "pushing KV between two processes of one host", local + over_tcp, [
         local_note, tcp_note,
         "Push: segments of 768 KiB with checksums on both sides, 72 MiB walked through on each; windows of 200 ms at the receiver.",
+        "Checksums: the sender reads a segment once for its own, which is most of its processor time within the host; there the "
+        "receiver's is computed while it copies, from the same loads, and reads what the sender has just brought into the shared cache: "
+        "hence more than a cold memcpy.",
         *others.notes,
         "Processor time counts both processes, which sleep when idle as the transfer thread does.",
         "Exposed: from the end of the last prefill step until the prefill worker has heard that the last block landed; "

@@ -1,6 +1,6 @@
-"""One process of a push by another engine: "end.py nixl|mooncake target|initiator". Its input and output are lines of JSON:
-roles.py says which. An answer is [value, null], or [null, why there is none]. Ends with its input, and after LIFETIME_S in
-any case, whatever it waits for."""
+"""One process of a push by another engine: "end.py ENGINE target|initiator", of ENGINE_engine.py. Its input and output are lines
+of JSON: roles.py says which. An answer is [value, null], or [null, why there is none]. Ends with its input, and after LIFETIME_S
+in any case, whatever it waits for."""
 import importlib
 import json
 import os

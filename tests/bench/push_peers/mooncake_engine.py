@@ -1,4 +1,4 @@
-"""Mooncake's transfer engine over TCP: two engines that shake hands with each other, without a metadata server."""
+"""Mooncake's transfer engine over TCP, tuned: two engines that shake hands with each other, without a metadata server."""
 import json
 import time
 

@@ -1,4 +1,4 @@
-"""NIXL with its UCX backend. UCX_TLS in the environment chooses the transports."""
+"""NIXL with its UCX backend, tuned. UCX_TLS in the environment chooses the transports."""
 import base64
 import json
 import os
@@ -21,8 +21,10 @@ class Target:
     """Its progress thread never sleeps. Only TCP needs it: elsewhere the initiator writes the target's memory by itself, and
     polling now and then lets it connect and keeps a core free."""
 
-    def __init__(self, segments):
-        self._agent, self._memory = agent("target", segments, os.environ["UCX_TLS"] == "tcp")
+    def __init__(self, segments, progress_thread=None):
+        if progress_thread is None:
+            progress_thread = os.environ["UCX_TLS"] == "tcp"
+        self._agent, self._memory = agent("target", segments, progress_thread)
         metadata = base64.b64encode(self._agent.get_agent_metadata()).decode()
         self.description = json.dumps({"metadata": metadata, "addresses": segments.addresses()})
 
@@ -33,17 +35,17 @@ class Target:
 class Initiator:
     """Without a progress thread: push() polls, and a second thread that polls as well only takes a core from the target."""
 
-    def __init__(self, segments, description):
+    def __init__(self, segments, description, progress_thread=False, transfers=TRANSFERS):
         there = json.loads(description)
-        self._agent, self._memory = agent("initiator", segments, False)
+        self._agent, self._memory = agent("initiator", segments, progress_thread)
         name = self._agent.add_remote_agent(base64.b64decode(there["metadata"]))
         source = self._prepared("NIXL_INIT_AGENT", segments.addresses())
         destination = self._prepared(name.decode() if isinstance(name, bytes) else name, there["addresses"])
         self._sides = source, destination  # the transfers refer to them
         indices = list(range(len(there["addresses"])))
-        share = len(indices) // TRANSFERS
+        share = len(indices) // transfers
         self._transfers = [self._agent.make_prepped_xfer("WRITE", source, part, destination, part)
-                           for part in (indices[i * share:(i + 1) * share] for i in range(TRANSFERS))]
+                           for part in (indices[i * share:(i + 1) * share] for i in range(transfers))]
 
     def _prepared(self, name, addresses):
         return self._agent.prep_xfer_dlist(name, [(address, SEGMENT, 0) for address in addresses], "DRAM")

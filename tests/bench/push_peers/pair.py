@@ -1,4 +1,4 @@
-"""Both processes of a push by another engine: "pair.py nixl|mooncake" prints a line of JSON, [GB/s of each window, null], or
+"""Both processes of a push by another engine: "pair.py ENGINE" prints a line of JSON, [GB/s of each window, null], or
 [[], why there are none]. Without one of the processes the other's input ends, and with it the process."""
 import json
 import os

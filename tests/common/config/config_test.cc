@@ -109,10 +109,10 @@ TEST(RouterConfigTest, UnitsAreRead) {
 
 TEST(RouterConfigTest, UnknownFlagNamesTheNearest) {
   EXPECT_EQ(RouterErrorWith({"--max-que", "3"}),
-            "unknown flag --max-que; did you mean --max-queue?");
+            "unknown flag --max-que; did you mean --max-queue? See --help");
   EXPECT_EQ(RouterErrorWith({"--max_queue", "3"}),
-            "unknown flag --max_queue; did you mean --max-queue?");
-  EXPECT_EQ(RouterErrorWith({"--zzzzzzzzzzzz", "3"}), "unknown flag --zzzzzzzzzzzz");
+            "unknown flag --max_queue; did you mean --max-queue? See --help");
+  EXPECT_EQ(RouterErrorWith({"--zzzzzzzzzzzz", "3"}), "unknown flag --zzzzzzzzzzzz; see --help");
 }
 
 TEST(RouterConfigTest, UnknownVariableNamesTheNearest) {
@@ -195,6 +195,8 @@ TEST(RouterConfigTest, HelpAndVersionNeedNothingElse) {
   EXPECT_THAT(help->info_text, HasSubstr("--max-body-bytes SIZE"));
   EXPECT_THAT(help->info_text, HasSubstr("[4MiB]"));
   EXPECT_THAT(help->info_text, HasSubstr("TANDEM_CLUSTER_SECRET"));
+  EXPECT_THAT(help->info_text, HasSubstr("TIME is a number with us, ms, s, m or h"));
+  EXPECT_THAT(help->info_text, HasSubstr("SIZE is a whole number with KiB, MiB or GiB"));
   const auto version = ParseRouterConfig(Strings{"--version"}, {});
   ASSERT_TRUE(version.ok()) << version.status();
   EXPECT_THAT(version->info_text, HasSubstr("tandem-router "));
