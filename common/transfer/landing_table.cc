@@ -109,6 +109,7 @@ void LandingTable::Received(SegmentToken token, bool ok, absl::Span<const uint32
     events_->emplace_back(Quiesced{posted.grant});
     return;
   }
+  TANDEM_CHECK(!ok || block_crc32c.empty() || block_crc32c.size() == posted.segment.num_blocks);
   for (uint32_t i = 0; i < posted.segment.num_blocks; ++i) {
     const bool good = ok && Intact(landing.nonce, posted, i, block_crc32c);
     if (ok && !good) ++counters_->checksum_failures;

@@ -7,10 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <vector>
 
 #include "common/base/check.h"
+#include "common/base/shareable_memory.h"
 #include "common/transfer/local/local_transport.h"
 
 namespace {
@@ -27,7 +30,7 @@ class PlacesSmallSegments final : public tandem::TransportSink {
     if (length == 0 || length > memory_.size()) return std::nullopt;
     const SegmentToken token(++last_token_);
     open_.insert(token);
-    return tandem::Placement{absl::MakeSpan(memory_.data(), length), token};
+    return tandem::Placement{absl::MakeSpan(memory_.data(), length), token, kPieceBytes};
   }
   void OnSegmentReceived(ConnId, SegmentToken token, bool, absl::Span<const uint32_t>) override {
     TANDEM_CHECK(open_.erase(token) == 1);
@@ -39,6 +42,7 @@ class PlacesSmallSegments final : public tandem::TransportSink {
   bool all_ended() const { return open_.empty(); }
 
  private:
+  static constexpr size_t kPieceBytes = 96;  // segments need not be a multiple
   std::vector<std::byte> memory_ = std::vector<std::byte>(4096);
   std::set<SegmentToken> open_;
   uint64_t last_token_ = 0;
@@ -55,9 +59,19 @@ int ConnectTo(const std::string& name) {
   return fd;
 }
 
+// What a greeting may claim as the peer's memory: this process is its own peer.
+void ShareSomeMemory() {
+  constexpr int kClaimed = 100;
+  static const std::unique_ptr<tandem::ShareableMemory> memory =
+      *tandem::ShareableMemory::Create(65536);
+  if (memory->region().fd >= 0) TANDEM_CHECK(dup2(memory->region().fd, kClaimed) == kClaimed);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static std::once_flag shared;
+  std::call_once(shared, ShareSomeMemory);
   static const std::unique_ptr<tandem::LocalTransport> transport =
       *tandem::LocalTransport::Create();
   PlacesSmallSegments sink;

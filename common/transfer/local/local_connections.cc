@@ -1,4 +1,5 @@
 // How connections of LocalTransport begin and end.
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,11 +21,20 @@ using local_frames::MemoryClaim;
 
 // Connections, greeted ones included.
 constexpr size_t kMaxConnections = 4096;
-// Taken in by one Poll; a connection that never greets is worth nothing more than its place.
+// Taken in by one Poll.
 constexpr int kAcceptsPerPoll = 16;
+// Connections that have not greeted. More than several Polls take in: who sends its greeting when
+// it connects, as Connect does, is heard before its turn to give way.
+constexpr size_t kMaxUngreeted = 64;
 
 MemoryClaim ClaimOf(const SharedRegion& region) {
   return {region.fd, reinterpret_cast<uintptr_t>(region.memory.data()), region.memory.size()};
+}
+
+// Whether somebody waits to be accepted: accept itself says EMFILE without looking.
+bool Knocked(int listen_fd) {
+  pollfd look{.fd = listen_fd, .events = POLLIN, .revents = 0};
+  return poll(&look, 1, 0) > 0;
 }
 
 }  // namespace
@@ -101,17 +111,35 @@ std::string LocalTransport::DescribeLanes(ConnId id) const {
 }
 
 void LocalTransport::AcceptNew() {
+  const ConnId last_before(last_conn_);
   for (int i = 0; i < kAcceptsPerPoll; ++i) {
     const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-      // Out of descriptors: those who knock would keep Poll busy for nothing. Heard again when a
-      // connection has closed.
-      if (errno == EMFILE || errno == ENFILE) Listen(false);
-      return;
+      if ((errno != EMFILE && errno != ENFILE) || !Knocked(listen_fd_)) return;
+      if (!MakeRoom(last_before)) return;
+      continue;
     }
     const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
-    if (!peer.ok() || conns_.size() >= kMaxConnections || !Add(fd, *peer).ok()) close(fd);
+    if (!peer.ok() || conns_.size() >= kMaxConnections || !Add(fd, *peer).ok()) {
+      close(fd);
+      continue;
+    }
+    ungreeted_.insert(ConnId(last_conn_));
+    if (ungreeted_.size() > kMaxUngreeted) Close(*ungreeted_.begin());
   }
+}
+
+// Out of descriptors: the oldest that has not greeted gives way, but none newer than `newest`,
+// which nobody has listened to yet. False: none could.
+bool LocalTransport::MakeRoom(ConnId newest) {
+  if (ungreeted_.empty()) {
+    // Those who knock would keep Poll busy for nothing. Heard again when a connection has closed.
+    Listen(false);
+    return false;
+  }
+  if (newest < *ungreeted_.begin()) return false;
+  Close(*ungreeted_.begin());
+  return true;
 }
 
 void LocalTransport::Listen(bool on) {
@@ -137,6 +165,7 @@ LocalTransport::Conn* LocalTransport::Find(ConnId id) {
 void LocalTransport::Close(ConnId id) {
   const auto node = conns_.extract(id);
   if (node.empty()) return;
+  ungreeted_.erase(id);
   const Conn& conn = *node.mapped();
   for (const auto& [number, token] : conn.sends) ended_.push_back({id, token, false});
   for (const Copy& copy : conn.copies) ended_.push_back({id, copy.placement.token, true});

@@ -146,6 +146,7 @@ bool LocalTransport::HandleGreeting(ConnId id, const Frame& frame, TransportSink
   if (!ReadHead(frame.bytes, &head) || head.version != kVersion) return false;
   Conn& conn = *Find(id);
   conn.greeted = conn.claimed_memory = true;
+  ungreeted_.erase(id);
   conn.memory = MapClaimed(conn.peer, head.memory);
   sink->OnGreeting(id, absl::string_view(frame.bytes).substr(sizeof(head)));
   return true;

@@ -23,6 +23,9 @@
 // A greeting begins with the version of these frames. A peer of another one is hung up before its
 // first message, as one whose memory may not be read: such peers meet over another transport.
 //
+// At most 64 connections have not greeted: the oldest of them gives way to a new one, also when
+// there are no descriptors left.
+//
 // Owned and called by the transfer thread, except for Create.
 #pragma once
 
@@ -31,6 +34,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -108,6 +112,7 @@ class LocalTransport final : public KvTransport {
   void Send(ConnId id, Conn& conn, uint8_t kind, absl::string_view bytes);
   void Flush(ConnId id, Conn& conn);
   void AcceptNew();
+  bool MakeRoom(ConnId newest);
   void Receive(ConnId id, TransportSink* sink);
   // False: the frame is none that an honest peer sends.
   bool Handle(ConnId id, const Frame& frame, TransportSink* sink);
@@ -128,6 +133,7 @@ class LocalTransport final : public KvTransport {
   const std::string name_;
   SharedRegion shared_;
   std::map<ConnId, std::unique_ptr<Conn>> conns_;
+  std::set<ConnId> ungreeted_;  // accepted ones; the oldest first
   std::vector<Ended> ended_;
   size_t num_copies_ = 0;
   uint64_t last_conn_ = 0;

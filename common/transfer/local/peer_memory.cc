@@ -1,8 +1,10 @@
 #include "common/transfer/local/peer_memory.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <string>
@@ -12,12 +14,15 @@
 namespace tandem {
 namespace {
 
-// Only memory files have seals; a page of one that cannot shrink is always there to be read.
+// Only memory files have seals; a page of one that cannot shrink is always there to be read, unless
+// it comes out of a pool of huge pages that may be used up.
 bool HoldsAlways(int fd, size_t size) {
   const int seals = fcntl(fd, F_GET_SEALS);
   struct stat file {};
+  struct statfs system {};
   return seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && fstat(fd, &file) == 0 &&
-         static_cast<size_t>(file.st_size) >= size;
+         static_cast<size_t>(file.st_size) >= size && fstatfs(fd, &system) == 0 &&
+         system.f_type == TMPFS_MAGIC;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -306,6 +307,90 @@ TEST_F(LocalTransportTest, MessageBeforeTheGreetingEndsTheConnectionUnseen) {
   PollAll();
   EXPECT_TRUE(peer_.ended());
   EXPECT_EQ(sink_.downs, 0);
+}
+
+TEST_F(LocalTransportTest, OldestThatHasNotGreetedGivesWayToThe65th) {
+  Greet();
+  std::vector<std::unique_ptr<RawPeer>> mute;
+  for (int i = 0; i < 64; ++i) {
+    mute.push_back(std::make_unique<RawPeer>(transport_->LocalAddress()));
+    transport_->Poll(&sink_);
+  }
+  PollAll();
+  EXPECT_FALSE(mute[0]->ended());
+  mute.push_back(std::make_unique<RawPeer>(transport_->LocalAddress()));
+  PollAll();
+  EXPECT_TRUE(mute[0]->ended());
+  EXPECT_FALSE(mute[1]->ended());
+  EXPECT_FALSE(mute[64]->ended());
+  EXPECT_FALSE(peer_.ended());  // the oldest of all, but greeted
+  EXPECT_EQ(sink_.downs, 0);
+}
+
+TEST_F(LocalTransportTest, GreetingsAreHeardInAFloodOfThoseThatDoNotGreet) {
+  std::vector<std::unique_ptr<RawPeer>> peers;
+  const std::string greeting = Greeting("hello", kVersion);
+  peer_.Send(greeting.size(), kGreeting, greeting);
+  for (int i = 0; i < 100; ++i) {
+    peers.push_back(std::make_unique<RawPeer>(transport_->LocalAddress()));
+  }
+  PollAll();
+  EXPECT_NE(sink_.greeted, ConnId());
+  EXPECT_FALSE(peer_.ended());
+}
+
+// While it lives this process gets no descriptor but those that it closes.
+class NoDescriptorsLeft {
+ public:
+  NoDescriptorsLeft() {
+    TANDEM_CHECK(getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    rlimit limit = before_;
+    const int next = dup(STDIN_FILENO);
+    TANDEM_CHECK(next >= 0);
+    held_.push_back(next);
+    limit.rlim_cur = next + 64;
+    TANDEM_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (int fd = dup(next); fd >= 0; fd = dup(next)) held_.push_back(fd);
+  }
+  ~NoDescriptorsLeft() {
+    for (const int fd : held_) close(fd);
+    TANDEM_CHECK(setrlimit(RLIMIT_NOFILE, &before_) == 0);
+  }
+
+ private:
+  rlimit before_{};
+  std::vector<int> held_;
+};
+
+TEST_F(LocalTransportTest, WithoutDescriptorsTheOldestThatHasNotGreetedGivesWay) {
+  RawPeer second(transport_->LocalAddress());
+  PollAll();
+  RawPeer third(transport_->LocalAddress());
+  const std::string greeting = Greeting("hello", kVersion);
+  third.Send(greeting.size(), kGreeting, greeting);
+  const NoDescriptorsLeft none;
+  PollAll();
+  EXPECT_TRUE(peer_.ended());
+  EXPECT_FALSE(second.ended());
+  EXPECT_NE(sink_.greeted, ConnId());
+  EXPECT_TRUE(transport_->SendControl(sink_.greeted, "welcome").ok());
+  EXPECT_EQ(third.Read(), RawFrame(7, kControl, "welcome"));
+}
+
+TEST_F(LocalTransportTest, WithoutDescriptorsAGreetedOneStaysAndTheNextIsServedAfterItsEnd) {
+  Greet();
+  const ConnId first = sink_.greeted;
+  RawPeer second(transport_->LocalAddress());
+  const std::string greeting = Greeting("hello", kVersion);
+  second.Send(greeting.size(), kGreeting, greeting);
+  const NoDescriptorsLeft none;
+  PollAll();
+  EXPECT_FALSE(peer_.ended());
+  EXPECT_EQ(sink_.greeted, first);
+  EXPECT_FALSE(transport_->Poll(&sink_));  // who knocks keeps nobody busy
+  transport_->Close(first);
+  PollAll();
+  EXPECT_NE(sink_.greeted, first);
 }
 
 TEST_F(LocalTransportTest, PeerOfNoSuchNameIsUnavailable) {
