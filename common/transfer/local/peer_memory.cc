@@ -14,8 +14,8 @@
 namespace tandem {
 namespace {
 
-// Only memory files have seals; a page of one that cannot shrink is always there to be read, unless
-// it comes out of a pool of huge pages that may be used up.
+// Only memory files have seals; a page of one that cannot shrink can be read as long as there is
+// memory (a hole costs the reader a page), unless it comes out of a pool of huge pages.
 bool HoldsAlways(int fd, size_t size) {
   const int seals = fcntl(fd, F_GET_SEALS);
   struct stat file {};
