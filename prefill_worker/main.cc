@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "common/base/status_macros.h"
+#include "common/base/time_slice.h"
 #include "common/config/config.h"
 #include "common/worker/serve.h"
 #include "prefill_worker/core/prefill_core.h"
@@ -41,6 +42,9 @@ absl::Status RunPrefillWorker(const PrefillConfig& config) {
 }  // namespace tandem
 
 int main(int argc, char** argv, char** envp) {
+  // What follows the last kernel of a prompt must not wait for a slice of the next one's. Not so in
+  // a decode worker, whose running streams are the ones that would wait.
+  tandem::AskForShortSlices();
   const auto config = tandem::ParsePrefillConfig(argc, argv, envp);
   if (!config.ok()) return tandem::ExitCode("prefill", config.status());
   if (!config->info_text.empty()) return std::fputs(config->info_text.c_str(), stdout) < 0;

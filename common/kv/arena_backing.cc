@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/base/time_slice.h"
+
 namespace tandem {
 namespace {
 
@@ -17,6 +19,7 @@ ArenaBacking::ArenaBacking(KvArena* arena, size_t max_bytes)
 ArenaBacking::~ArenaBacking() { stop_ = true; }
 
 void ArenaBacking::Run() {
+  AskForDefaultSlices();
   const uint32_t layers = arena_.shape().num_layers;
   const uintptr_t size = arena_.Whole().size();
   const uintptr_t layer_bytes = arena_.strides().layer;

@@ -5,6 +5,7 @@
 
 #include "absl/algorithm/container.h"
 #include "common/base/check.h"
+#include "common/base/time_slice.h"
 
 namespace tandem {
 
@@ -40,6 +41,7 @@ void RunnerThread::Drop(StepDrop drop) {
 }
 
 void RunnerThread::Loop() {
+  AskForDefaultSlices();
   while (!queue_.closed()) {
     for (StepPlan& plan : queue_.PopAll(kNever)) {
       if (queue_.closed()) return;

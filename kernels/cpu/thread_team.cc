@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "common/base/check.h"
+#include "common/base/time_slice.h"
 
 namespace tandem {
 
@@ -58,6 +59,7 @@ void ThreadTeam::DrainTasks(int thread) {
 }
 
 void ThreadTeam::WorkerLoop(int thread) {
+  AskForDefaultSlices();
   while (true) {
     // Read before draining: a Run that comes after this line ends the wait below.
     const uint32_t seen = epoch_.load(std::memory_order_acquire);
