@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
@@ -21,8 +23,20 @@ namespace {
 constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
 constexpr uintptr_t kPage = 4096;
 
+// Whether a file's pages can be had when they are touched, as private memory's can: not where the
+// system counts what it promised (a file's pages count when touched, and SIGBUS says no), nor
+// beyond the largest file that this process may make.
+bool MayBeAFile(size_t size) {
+  int overcommit = 0;
+  std::ifstream("/proc/sys/vm/overcommit_memory") >> overcommit;
+  constexpr int kNever = 2;
+  rlimit largest{};
+  return overcommit != kNever && getrlimit(RLIMIT_FSIZE, &largest) == 0 && size <= largest.rlim_cur;
+}
+
 // A file of `size` bytes that never shrinks: who maps it may touch all of it. -1: none.
 int MakeFile(size_t size) {
+  if (!MayBeAFile(size)) return -1;
   const int fd = memfd_create("tandem-shareable", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return -1;
   if (ftruncate(fd, static_cast<off_t>(size)) == 0 &&

@@ -1,8 +1,9 @@
 // ShareableMemory: zeroed memory of this process, on huge pages where possible, that another
 // process of the same user may map and read if it is told SharedRegion. Thread-safe.
 //
-// Where the kernel gives huge pages to private memory only (before 6.1), the memory is private and
-// cannot be mapped: its owner reads it all day, a peer now and then.
+// Where the kernel gives huge pages to private memory only (before 6.1) the memory is private and
+// cannot be mapped: its owner reads it all day, a peer now and then. Also where the system never
+// overcommits memory, and beyond the process's limit of a file's size.
 #pragma once
 
 #include <cstddef>

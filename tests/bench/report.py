@@ -105,7 +105,8 @@ class Table:
                 f"{number(g.target) if g.target is not None else '?'} ({g.basis}): {g.verdict(row)}" for g in row.goals)
             lines.append(f"| {row.label}, {row.unit} | {spread(row.ours)} | {peers} | {ceiling} | "
                          f"{'-' if share is None else f'{100 * share:.0f} %'} | {goals or '-'} |")
-        return "\n".join(lines + [""] + [f"- {note}" for note in self.notes] + [""])
+        plots = [f"![{plot.title}]({plot.name}.png)" for plot in self.plots]
+        return "\n".join(lines + [""] + [f"- {note}" for note in self.notes] + [""] + (plots + [""] if plots else []))
 
     def json(self):
         rows = []

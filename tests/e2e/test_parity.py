@@ -1,5 +1,6 @@
 """The same prompt gives the same greedy tokens however it is served."""
 import concurrent.futures
+import platform
 import re
 
 import pytest
@@ -66,3 +67,5 @@ def test_log_shows_the_push_between_two_processes(cluster):
     assert any("job ended" in line and "result=pushed" in line for line in lines), lines
     assert any("chunk landed" in line and request in line for line in decode.splitlines())
     assert "connected over local/" in prefill
+    if tuple(int(n) for n in re.findall(r"\d+", platform.release())[:2]) >= (6, 1):  # shared memory gets huge pages
+        assert "accepted over local/mapped" in decode

@@ -2,12 +2,14 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "common/transfer/local/local_frames.h"
 #include "common/transfer/local/local_peer.h"
 #include "common/transfer/local/local_transport.h"
@@ -26,6 +28,8 @@ constexpr int kAcceptsPerPoll = 16;
 // Connections that have not greeted. More than several Polls take in: who sends its greeting when
 // it connects, as Connect does, is heard before its turn to give way.
 constexpr size_t kMaxUngreeted = 64;
+// Far less than a peer waits for an answer to its greeting.
+constexpr timespec kRetryAfter = {.tv_sec = 0, .tv_nsec = 100'000'000};
 
 MemoryClaim ClaimOf(const SharedRegion& region) {
   return {region.fd, reinterpret_cast<uintptr_t>(region.memory.data()), region.memory.size()};
@@ -43,25 +47,31 @@ absl::StatusOr<std::unique_ptr<LocalTransport>> LocalTransport::Create() {
   const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) return LocalFailure("epoll");
   const int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  std::string name = RandomLocalName();
-  std::unique_ptr<LocalTransport> transport(new LocalTransport(epoll_fd, listen_fd, name));
-  sockaddr_un address{};
-  const socklen_t length = FillLocalAddress(name, &address);
-  if (listen_fd < 0 || bind(listen_fd, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-      listen(listen_fd, SOMAXCONN) != 0) {
-    return LocalFailure("listening");
-  }
-  transport->Listen(true);
-  if (!transport->listens_) return LocalFailure("epoll");
+  const int retry_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  std::unique_ptr<LocalTransport> transport(
+      new LocalTransport(epoll_fd, listen_fd, retry_fd, RandomLocalName()));
+  RETURN_IF_ERROR(transport->Start());
   return transport;
 }
 
-LocalTransport::LocalTransport(int epoll_fd, int listen_fd, std::string name)
-    : epoll_fd_(epoll_fd), listen_fd_(listen_fd), name_(std::move(name)) {}
+LocalTransport::LocalTransport(int epoll_fd, int listen_fd, int retry_fd, std::string name)
+    : epoll_fd_(epoll_fd), listen_fd_(listen_fd), retry_fd_(retry_fd), name_(std::move(name)) {}
+
+absl::Status LocalTransport::Start() {
+  if (retry_fd_ < 0 || !Watch(retry_fd_, kRetryTimer)) return LocalFailure("a timer");
+  sockaddr_un address{};
+  const socklen_t length = FillLocalAddress(name_, &address);
+  if (listen_fd_ < 0 || bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      listen(listen_fd_, SOMAXCONN) != 0 || !Watch(listen_fd_, kListener)) {
+    return LocalFailure("listening");
+  }
+  return absl::OkStatus();
+}
 
 LocalTransport::~LocalTransport() {
   conns_.clear();
   if (listen_fd_ >= 0) close(listen_fd_);
+  if (retry_fd_ >= 0) close(retry_fd_);
   close(epoll_fd_);
 }
 
@@ -115,8 +125,8 @@ void LocalTransport::AcceptNew() {
   for (int i = 0; i < kAcceptsPerPoll; ++i) {
     const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-      if ((errno != EMFILE && errno != ENFILE) || !Knocked(listen_fd_)) return;
-      if (!MakeRoom(last_before)) return;
+      if (errno == ECONNABORTED || errno == EINTR) continue;
+      if (errno == EAGAIN || !Knocked(listen_fd_) || !MakeRoom(last_before)) return;
       continue;
     }
     const absl::StatusOr<pid_t> peer = ReadablePeer(fd);
@@ -129,12 +139,12 @@ void LocalTransport::AcceptNew() {
   }
 }
 
-// Out of descriptors: the oldest that has not greeted gives way, but none newer than `newest`,
-// which nobody has listened to yet. False: none could.
+// Out of descriptors or of the kernel's memory: the oldest that has not greeted gives way, but none
+// newer than `newest`, which nobody has listened to yet. False: none could.
 bool LocalTransport::MakeRoom(ConnId newest) {
   if (ungreeted_.empty()) {
-    // Those who knock would keep Poll busy for nothing. Heard again when a connection has closed.
-    Listen(false);
+    // Those who knock would keep Poll busy for nothing.
+    PauseListening();
     return false;
   }
   if (newest < *ungreeted_.begin()) return false;
@@ -142,17 +152,27 @@ bool LocalTransport::MakeRoom(ConnId newest) {
   return true;
 }
 
-void LocalTransport::Listen(bool on) {
-  if (on == listens_) return;
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = kListener}};
-  listens_ =
-      epoll_ctl(epoll_fd_, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listen_fd_, &event) == 0 && on;
+bool LocalTransport::Watch(int fd, uint64_t tag) {
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = tag}};
+  return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+// Descriptors get free without our doing: others of this process use them too. So a timer.
+void LocalTransport::PauseListening() {
+  (void)epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, listen_fd_, nullptr);
+  const itimerspec retry{.it_interval = {}, .it_value = kRetryAfter};
+  (void)timerfd_settime(retry_fd_, 0, &retry, nullptr);
+}
+
+void LocalTransport::ResumeListening() {
+  uint64_t expired;
+  (void)!read(retry_fd_, &expired, sizeof(expired));
+  if (!Watch(listen_fd_, kListener)) PauseListening();
 }
 
 absl::StatusOr<ConnId> LocalTransport::Add(int fd, pid_t peer) {
   const ConnId id(++last_conn_);
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = id.value()}};
-  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) return LocalFailure("epoll");
+  if (!Watch(fd, id.value())) return LocalFailure("epoll");
   conns_.emplace(id, std::make_unique<Conn>(fd, peer));
   return id;
 }
@@ -170,7 +190,6 @@ void LocalTransport::Close(ConnId id) {
   for (const auto& [number, token] : conn.sends) ended_.push_back({id, token, false});
   for (const Copy& copy : conn.copies) ended_.push_back({id, copy.placement.token, true});
   num_copies_ -= conn.copies.size();
-  Listen(true);
 }
 
 void LocalTransport::Down(ConnId id, absl::string_view reason, TransportSink* sink) {

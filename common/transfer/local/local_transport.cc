@@ -98,6 +98,10 @@ bool LocalTransport::Poll(TransportSink* sink) {
       AcceptNew();
       continue;
     }
+    if (events[i].data.u64 == kRetryTimer) {
+      ResumeListening();
+      continue;
+    }
     const ConnId id(events[i].data.u64);
     Conn* conn = Find(id);
     if (conn != nullptr && (events[i].events & EPOLLOUT) != 0) Flush(id, *conn);

@@ -24,7 +24,7 @@
 // first message, as one whose memory may not be read: such peers meet over another transport.
 //
 // At most 64 connections have not greeted: the oldest of them gives way to a new one, also when
-// there are no descriptors left.
+// there are no descriptors left. When none can give way, new ones wait until some are free.
 //
 // Owned and called by the transfer thread, except for Create.
 #pragma once
@@ -101,13 +101,18 @@ class LocalTransport final : public KvTransport {
     bool received = false;
   };
 
-  // The listener's epoll tag; connections are numbered from 1.
+  // Epoll tags; connections are numbered from 1.
   static constexpr uint64_t kListener = 0;
+  static constexpr uint64_t kRetryTimer = ~uint64_t{0};
 
-  LocalTransport(int epoll_fd, int listen_fd, std::string name);
+  LocalTransport(int epoll_fd, int listen_fd, int retry_fd, std::string name);
+  // Listens and knows the timer, or why not.
+  absl::Status Start();
   // Takes over `fd` when OK.
   absl::StatusOr<ConnId> Add(int fd, pid_t peer);
-  void Listen(bool on);
+  bool Watch(int fd, uint64_t tag);
+  void PauseListening();
+  void ResumeListening();
   Conn* Find(ConnId id);
   void Send(ConnId id, Conn& conn, uint8_t kind, absl::string_view bytes);
   void Flush(ConnId id, Conn& conn);
@@ -130,6 +135,7 @@ class LocalTransport final : public KvTransport {
 
   const int epoll_fd_;
   const int listen_fd_;
+  const int retry_fd_;  // of a timer, set while the listener is not heard
   const std::string name_;
   SharedRegion shared_;
   std::map<ConnId, std::unique_ptr<Conn>> conns_;
@@ -138,7 +144,6 @@ class LocalTransport final : public KvTransport {
   size_t num_copies_ = 0;
   uint64_t last_conn_ = 0;
   ConnId last_copied_;
-  bool listens_ = false;
 };
 
 }  // namespace tandem

@@ -1,14 +1,19 @@
 #include "common/base/crc32c.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include "common/base/check.h"
 #include "common/base/crc32c_paths.h"
 
 namespace tandem {
@@ -145,6 +150,53 @@ TEST_P(Crc32cPaths, CopyWritesAllBytesAndNoMoreAtEveryAlignment) {
         ASSERT_EQ(std::count(copied.begin() + 64 + to + size, copied.end(), 0xee),
                   8192 - 64 - to - size);
       }
+    }
+  }
+}
+
+// Written through one mapping and read through another, as a peer's memory is.
+class ChangingBytes {
+ public:
+  static constexpr size_t kSize = 8192;
+  ChangingBytes() : fd_(memfd_create("changing", MFD_CLOEXEC)) {
+    TANDEM_CHECK(ftruncate(fd_, kSize) == 0);
+    auto* const written = static_cast<volatile uint8_t*>(Map());
+    bytes_ = static_cast<const uint8_t*>(Map());
+    writer_ = std::thread([this, written] {
+      for (size_t i = 0; !stop_; ++i) written[i % kSize] = static_cast<uint8_t>(i >> 13);
+    });
+  }
+  ~ChangingBytes() {
+    stop_ = true;
+    writer_.join();
+    for (void* mapping : mappings_) munmap(mapping, kSize);
+    close(fd_);
+  }
+  const uint8_t* data() const { return bytes_; }
+
+ private:
+  void* Map() {
+    void* const at = mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+    TANDEM_CHECK(at != MAP_FAILED);
+    mappings_.push_back(at);
+    return at;
+  }
+
+  const int fd_;
+  std::vector<void*> mappings_;
+  const uint8_t* bytes_ = nullptr;
+  std::atomic<bool> stop_{false};
+  std::thread writer_;
+};
+
+TEST_P(Crc32cPaths, CopySumsWhatItWroteAlsoWhileTheSourceChanges) {
+  const ChangingBytes source;
+  alignas(kStreamAlignment) std::array<uint8_t, ChangingBytes::kSize> copied;
+  for (const size_t to : {0u, 1u}) {
+    for (int i = 0; i < 5000; ++i) {
+      const size_t size = copied.size() - to;
+      const uint32_t crc = GetParam().copy(7, source.data(), size, copied.data() + to);
+      ASSERT_EQ(crc, WithTable(7, copied.data() + to, size)) << i;
     }
   }
 }

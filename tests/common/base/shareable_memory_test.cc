@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,7 +34,7 @@ TEST(ShareableMemoryTest, SharedMemoryIsSeenThroughItsFileWhichCannotShrink) {
   const auto memory = ShareableMemory::Create(kSize).value();
   ExpectZeroAndItsOwn(*memory);
   const int fd = memory->region().fd;
-  if (fd < 0) return;  // private is what it has to be where shared memory gets no huge pages
+  if (fd < 0) GTEST_SKIP() << "shared memory gets no huge pages here";
   struct stat file {};
   ASSERT_EQ(fstat(fd, &file), 0);
   EXPECT_EQ(static_cast<size_t>(file.st_size), kSize);
@@ -45,6 +46,23 @@ TEST(ShareableMemoryTest, SharedMemoryIsSeenThroughItsFileWhichCannotShrink) {
   EXPECT_EQ(static_cast<const std::byte*>(seen)[0], std::byte{7});
   EXPECT_EQ(static_cast<const std::byte*>(seen)[kSize - 1], std::byte{9});
   munmap(seen, kSize);
+}
+
+TEST(ShareableMemoryTest, LessThanAHugePageIsSharedEverywhere) {
+  EXPECT_GE(ShareableMemory::Create(12288).value()->region().fd, 0);
+}
+
+TEST(ShareableMemoryTest, MoreThanTheLargestFileIsPrivate) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit small = before;
+  small.rlim_cur = kSize - 1;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto memory = ShareableMemory::Create(kSize);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_TRUE(memory.ok());
+  ExpectZeroAndItsOwn(**memory);
+  EXPECT_EQ((*memory)->region().fd, -1);
 }
 
 TEST(ShareableMemoryTest, BackingKeepsContentsAndReachesTheEnd) {

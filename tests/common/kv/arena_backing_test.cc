@@ -30,26 +30,34 @@ size_t PagesMissing(KvArena& arena) {
 constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 
 TEST(ArenaBackingTest, EveryPageIsThereAndWhatWasWrittenStays) {
-  const auto arena = KvArena::Create(kShape).value();
-  EXPECT_GT(PagesMissing(*arena), 0u);
-  arena->Run(1, BlockId(7), 1)[0] = std::byte{42};
-  ArenaBacking backing(arena.get(), kNoLimit);
-  backing.WaitUntilDone();
-  EXPECT_EQ(PagesMissing(*arena), 0u);
-  EXPECT_EQ(arena->Run(1, BlockId(7), 1)[0], std::byte{42});
+  for (const bool shared : {false, true}) {
+    const auto arena = KvArena::Create(kShape, shared).value();
+    EXPECT_GT(PagesMissing(*arena), 0u);
+    arena->Run(1, BlockId(7), 1)[0] = std::byte{42};
+    ArenaBacking backing(arena.get(), kNoLimit);
+    backing.WaitUntilDone();
+    EXPECT_EQ(PagesMissing(*arena), 0u);
+    EXPECT_EQ(arena->Run(1, BlockId(7), 1)[0], std::byte{42});
+  }
 }
 
 TEST(ArenaBackingTest, StopsAtItsLimit) {
   const auto arena = KvArena::Create(kShape).value();
   const size_t before = PagesMissing(*arena);
-  ArenaBacking backing(arena.get(), 0);
-  backing.WaitUntilDone();
+  ArenaBacking(arena.get(), 0).WaitUntilDone();
   EXPECT_EQ(PagesMissing(*arena), before);
+  constexpr size_t kLimit = size_t{4} << 20;
+  ArenaBacking(arena.get(), kLimit).WaitUntilDone();
+  EXPECT_LT(PagesMissing(*arena), before);
+  EXPECT_GE(PagesMissing(*arena), before - kLimit / sysconf(_SC_PAGESIZE));
 }
 
-TEST(ArenaBackingTest, MayBeEndedAtAnyTime) {
-  const auto arena = KvArena::Create(kShape).value();
-  for (int i = 0; i < 3; ++i) ArenaBacking backing(arena.get(), kNoLimit);
+TEST(ArenaBackingTest, EndsSoonWhenItsOwnerGoes) {
+  KvArenaShape large = kShape;  // takes a good part of a second
+  large.num_blocks = 30'000;
+  const auto arena = KvArena::Create(large).value();
+  { ArenaBacking backing(arena.get(), kNoLimit); }
+  EXPECT_GT(PagesMissing(*arena), 0u);
 }
 
 }  // namespace
