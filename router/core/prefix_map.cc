@@ -23,6 +23,10 @@ void PrefixMap::Learn(absl::Span<const BlockHash> chain) {
       positions_.emplace(chain[i], order_.begin());
     }
   }
+  Trim();
+}
+
+void PrefixMap::Trim() {
   while (positions_.size() > capacity_) {
     positions_.erase(order_.back());
     order_.pop_back();
@@ -36,6 +40,11 @@ void PrefixMap::Forget(absl::Span<const BlockHash> chain) {
     order_.erase(it->second);
     positions_.erase(it);
   }
+}
+
+void PrefixMap::SetCapacity(size_t capacity) {
+  capacity_ = capacity;
+  Trim();
 }
 
 void PrefixMap::Clear() {

@@ -23,9 +23,12 @@ class PrefixMap {
   void Learn(absl::Span<const BlockHash> chain);
   void Forget(absl::Span<const BlockHash> chain);
   void Clear();
+  void SetCapacity(size_t capacity);
   size_t size() const { return positions_.size(); }
 
  private:
+  void Trim();
+
   using Order = std::list<BlockHash>;  // most recently used first
 
   size_t capacity_;

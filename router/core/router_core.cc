@@ -58,6 +58,8 @@ void RouterCore::WorkerUp(WorkerIndex worker, const WorkerHello& hello, Instant 
     return;
   }
   if (w.hello.handshake.incarnation != theirs.incarnation) w.prefixes.Clear();
+  // More than it has room for it does not hold.
+  w.prefixes.SetCapacity(std::min<size_t>(options_.prefix_blocks_per_worker, hello.num_blocks));
   w.up = true;
   w.hello = hello;
   w.load = WorkerLoad{.total_blocks = hello.num_blocks, .free_blocks = hello.num_blocks};

@@ -48,7 +48,7 @@ struct RouterCoreOptions {
   Duration fallback_per_token = std::chrono::milliseconds(10);
   Duration stall_limit = std::chrono::seconds(30);  // runner without progress: its requests move
   Duration refusal_pause = std::chrono::milliseconds(100);  // before a full worker is asked again
-  size_t prefix_blocks_per_worker = 1u << 16;
+  size_t prefix_blocks_per_worker = 1u << 16;  // remembered; never more than the worker has
   bool allow_mixed_numerics = false;
   HashSecret hash_secret{};
   std::string model_fingerprint;  // empty: any; otherwise workers with another one are refused

@@ -37,6 +37,16 @@ TEST(PrefixMapTest, DropsLeastRecentlyUsedAndChainEndsFirst) {
   EXPECT_EQ(map.CountLeading(Chain(2, 4)), 2u);
 }
 
+TEST(PrefixMapTest, ASmallerCapacityDropsWhatIsBeyondIt) {
+  PrefixMap map(6);
+  map.Learn(Chain(1, 4));
+  map.Learn(Chain(2, 2));
+  map.SetCapacity(3);
+  EXPECT_EQ(map.size(), 3u);
+  EXPECT_EQ(map.CountLeading(Chain(2, 2)), 2u);
+  EXPECT_EQ(map.CountLeading(Chain(1, 4)), 1u);
+}
+
 TEST(PrefixMapTest, KeepsTheBeginningOfAChainLongerThanItself) {
   PrefixMap map(3);
   map.Learn(Chain(1, 10));
