@@ -121,7 +121,7 @@ def summary(tables):
     verdicts = [(goal.name, goal.verdict(row), f"{table.claim}: {row.label}, {row.unit}: {spread(row.ours)}, {goal.name} "
                  f"{number(goal.target) if goal.target is not None else '?'} ({goal.basis})")
                 for table in tables for row in table.rows for goal in row.goals]
-    lines = ["## goals", ""]
+    lines = ["## goals", ""] + (["- none"] if not verdicts else [])
     for name in dict.fromkeys(name for name, _, _ in verdicts):
         of_name = [verdict for n, verdict, _ in verdicts if n == name]
         lines.append(f"- {name}: {of_name.count('met')} of {len(of_name)} met")
