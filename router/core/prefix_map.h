@@ -23,6 +23,7 @@ class PrefixMap {
   void Learn(absl::Span<const BlockHash> chain);
   void Forget(absl::Span<const BlockHash> chain);
   void Clear();
+  // Drops the least recently used ones beyond it.
   void SetCapacity(size_t capacity);
   size_t size() const { return positions_.size(); }
 
