@@ -146,6 +146,7 @@ void RouterService::FeedMetrics(const RouterStats& stats) {
   metrics_.fenced_frames.SetTotal(stats.fenced_frames);
   metrics_.fill_retries.SetTotal(stats.fills_reassigned);
   metrics_.decode_restarts.SetTotal(stats.decode_restarts);
+  metrics_.remembered_blocks.Set(static_cast<double>(stats.remembered_blocks));
   const auto set = [&](WorkerKind kind, size_t configured, uint64_t ready, uint64_t draining) {
     auto& states = metrics_.workers[kind];
     states[WorkerState::kReady].Set(static_cast<double>(ready));

@@ -1,9 +1,13 @@
 // ClientSession: one attempt of a router to talk to a worker. Used by session_client.cc only.
 #pragma once
 
+#include <google/protobuf/arena.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/create_channel.h>
+#include <grpcpp/support/async_stream.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -26,15 +30,30 @@
 namespace tandem {
 
 // One attempt to talk to one worker: connection, stream and all. Holds itself alive until gRPC is
-// done with it. Reads and the sink's calls happen on one gRPC thread at a time, writes on whichever
-// thread was given the step.
-class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::WorkerFrame> {
+// done with it. What ends an operation and the sink's calls happen on the one thread that takes
+// operations out of the completion queue; a write is started by whichever thread was given the
+// step, a read by whichever lets a credit go.
+class ClientSession {
  public:
   using OnDoneFunction = std::function<void(const ClientSession&)>;
 
-  ClientSession(size_t worker, const std::string& address, const SessionLimits& limits,
-                SessionClientSink* sink, OnDoneFunction on_done)
+  // The tag of an operation in the completion queue. At most one of each kind is under way.
+  class Operation {
+   public:
+    Operation(ClientSession* session, void (ClientSession::*on_over)(bool ok))
+        : session_(session), on_over_(on_over) {}
+    // May destroy this.
+    void Over(bool ok) { (session_->*on_over_)(ok); }
+
+   private:
+    ClientSession* const session_;
+    void (ClientSession::*const on_over_)(bool ok);
+  };
+
+  ClientSession(size_t worker, const std::string& address, const RouterHello& hello,
+                const SessionLimits& limits, SessionClientSink* sink, OnDoneFunction on_done)
       : worker_(worker),
+        hello_(hello),
         limits_(limits),
         sink_(sink),
         on_done_(std::move(on_done)),
@@ -42,7 +61,7 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
         heard_(SystemClock().Now()),
         gate_(std::make_shared<ReadGate>(limits.max_unhandled_frames, [this] {
           heard_ = SystemClock().Now();  // nobody listened before
-          StartRead(&incoming_);
+          Read();
         })) {
     grpc::ChannelArguments arguments;
     for (const auto& [name, value] : SessionChannelArguments()) arguments.SetInt(name, value);
@@ -50,13 +69,11 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
         grpc::CreateCustomChannel(address, SessionChannelCredentials(), arguments));
   }
 
-  static void Open(const std::shared_ptr<ClientSession>& session, const RouterHello& hello) {
+  // `events` outlives the session and is not shut down before it is done.
+  static void Open(const std::shared_ptr<ClientSession>& session, grpc::CompletionQueue* events) {
     session->self_ = session;
-    session->stub_->async()->Session(&session->context_, session.get());
-    session->AddHold();  // until nothing can start any more: both come from outside of reactions
-    session->gate_->ReadOn();
-    session->Do(session->writer_.Add({hello}).step);
-    session->StartCall();
+    session->stream_ = session->stub_->PrepareAsyncSession(&session->context_, events);
+    session->stream_->StartCall(&session->start_);
   }
 
   absl::Status Send(std::vector<RouterToWorker> messages) {
@@ -94,41 +111,50 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   bool listening() const { return !gate_->waits(); }
   size_t worker() const { return worker_; }
 
-  void OnReadDone(bool ok) override {
-    if (!ok) return LetGo();
+  absl::Status done_reason() const { return done_reason_; }
+
+ private:
+  // Whether the call could be started or not: what comes after tells.
+  void OnStarted(bool /*ok*/) {
+    if (!gate_->ReadOn()) Read();
+    Do(writer_.Add({hello_}).step);
+  }
+
+  void OnRead(bool ok) {
+    if (!ok) {
+      LetGo();
+      return EndHalf();
+    }
     heard_ = SystemClock().Now();
     // What a worker sent before it ended the stream counts, though a write may have failed since.
     if (!cancelled_ && !invalid_) {
       const absl::Status status = Receive();
       invalid_ = !status.ok();
-      if (invalid_ && End(status)) return;
+      if (invalid_) End(status);
       if (!invalid_ && gate_->ReadOn()) return;
     }
-    StartRead(&incoming_);  // an ended stream too, to its end: gRPC tells its status no sooner
+    Read();  // an ended stream too, to its end: its status comes no sooner
   }
 
-  void OnWriteDone(bool ok) override {
+  void OnWritten(bool ok) {
     if (!ok) LetGo();
     Do(writer_.WriteDone());
   }
 
-  void OnDone(const grpc::Status& status) override {
+  void OnFinished(bool /*ok*/) {
     const std::shared_ptr<ClientSession> self = std::move(self_);  // until the last line has run
     // The server's word is better than our guess, unless it only echoes our cancel.
-    done_reason_ = cancelled_ || status.ok() ? writer_.reason() : FromGrpc(status);
+    done_reason_ = cancelled_ || status_.ok() ? writer_.reason() : FromGrpc(status_);
     // A lost connection is UNAVAILABLE. The server's reason does not come through when it cuts.
-    if (!cancelled_ && status.error_code() == grpc::StatusCode::CANCELLED) {
+    if (!cancelled_ && status_.error_code() == grpc::StatusCode::CANCELLED) {
       done_reason_ = absl::AbortedError("the worker cut off this router, too slow or silent");
     }
     if (up_) sink_->OnDown(worker_, done_reason_);
     on_done_(*this);
   }
 
-  absl::Status done_reason() const { return done_reason_; }
-
- private:
   absl::Status Receive() {
-    ASSIGN_OR_RETURN(std::vector<WorkerToRouter> messages, DecodeFrame(incoming_));
+    ASSIGN_OR_RETURN(std::vector<WorkerToRouter> messages, DecodeFrame(*incoming_));
     if (!up_) {
       ASSIGN_OR_RETURN(const WorkerHello hello, TakeHello<WorkerHello>(&messages));
       RETURN_IF_ERROR(
@@ -146,23 +172,47 @@ class ClientSession : public grpc::ClientBidiReactor<v1::RouterFrame, v1::Worker
   void LetGo() { Do(writer_.End(absl::UnavailableError("the worker closed the session")).step); }
 
   void Do(WriterStep step) {
-    if (step == WriterStep::kWrite) StartWrite(&writer_.frame());
+    if (step == WriterStep::kWrite) stream_->Write(writer_.frame(), &write_);
     if (step != WriterStep::kClose) return;
-    if (gate_->Close()) StartRead(&incoming_);  // see OnReadDone
-    RemoveHold();
+    if (gate_->Close()) Read();  // see OnRead
+    EndHalf();
+  }
+
+  void Read() {
+    frame_memory_.Reset();
+    incoming_ = google::protobuf::Arena::CreateMessage<v1::WorkerFrame>(&frame_memory_);
+    stream_->Read(incoming_, &read_);
+  }
+
+  // Reading is over, or writing is; nothing is under way and nothing starts once both are.
+  void EndHalf() {
+    if (--open_halves_ == 0) stream_->Finish(&status_, &finish_);
   }
 
   const size_t worker_;
+  const RouterHello hello_;
   const SessionLimits limits_;
   SessionClientSink* const sink_;
   const OnDoneFunction on_done_;
   SessionWriter<RouterToWorker, v1::RouterFrame> writer_;
   std::unique_ptr<v1::Worker::Stub> stub_;
   grpc::ClientContext context_;
-  v1::WorkerFrame incoming_;
-  bool invalid_ = false;                // a frame was: what follows it is not looked at
-  std::atomic<bool> cancelled_{false};  // we ended it, not the worker or the network
-  absl::Status done_reason_;            // set by OnDone
+  // Lives in a call that context_ holds.
+  std::unique_ptr<grpc::ClientAsyncReaderWriter<v1::RouterFrame, v1::WorkerFrame>> stream_;
+  Operation start_{this, &ClientSession::OnStarted};
+  Operation read_{this, &ClientSession::OnRead};
+  Operation write_{this, &ClientSession::OnWritten};
+  Operation finish_{this, &ClientSession::OnFinished};
+  std::atomic<int> open_halves_{2};
+  // A frame is many small messages: their memory is let go of at once, the first part to be used
+  // again.
+  alignas(8) std::array<char, 32768> first_memory_;
+  google::protobuf::Arena frame_memory_{first_memory_.data(), first_memory_.size()};
+  v1::WorkerFrame* incoming_ = nullptr;  // in frame_memory_
+  bool invalid_ = false;                 // a frame was: what follows it is not looked at
+  std::atomic<bool> cancelled_{false};   // we ended it, not the worker or the network
+  grpc::Status status_;                  // set by Finish
+  absl::Status done_reason_;             // set by OnFinished
   std::shared_ptr<ClientSession> self_;
   std::atomic<bool> up_{false};
   std::atomic<Instant> heard_;

@@ -1,5 +1,7 @@
 #include "common/rpc/session_client.h"
 
+#include <grpcpp/completion_queue.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/mutex.h"
 #include "common/base/status_macros.h"
+#include "common/base/worker_thread.h"
 #include "common/rpc/client_session.h"
 #include "common/rpc/convert.h"
 #include "common/rpc/grpc_setup.h"
@@ -17,47 +20,9 @@
 namespace tandem {
 namespace {
 
-// Keeps the sessions that nobody refers to any more until their owner destroys them. Destroying the
-// last session of a process joins gRPC's threads, so it must not happen on one of them, where the
-// last reference may well be dropped. Thread-safe.
-class Graveyard {
- public:
-  std::shared_ptr<ClientSession> Track(std::unique_ptr<ClientSession> session) {
-    MutexLock lock(&mutex_);
-    ++referred_;
-    return {session.release(), [this](ClientSession* left) { Bury(left); }};
-  }
-
-  // Not on a gRPC thread.
-  void Clear() {
-    std::vector<std::unique_ptr<ClientSession>> buried;
-    {
-      MutexLock lock(&mutex_);
-      buried.swap(buried_);
-    }  // destroys outside the lock
-  }
-
-  // Whether every session is buried, waiting until `deadline` for it.
-  bool AwaitAll(Instant deadline) {
-    MutexLock lock(&mutex_);
-    return changed_.WaitUntil(&mutex_, deadline,
-                              [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return referred_ == 0; });
-  }
-
- private:
-  void Bury(ClientSession* session) {
-    MutexLock lock(&mutex_);
-    buried_.emplace_back(session);
-    --referred_;
-    changed_.NotifyAll();
-  }
-
-  Mutex mutex_;
-  CondVar changed_;
-  size_t referred_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::unique_ptr<ClientSession>> buried_ ABSL_GUARDED_BY(mutex_);
-};
-
+// One completion queue with one thread for all sessions, not gRPC's callback API: that has two
+// threads at least, which hand each other the right to poll with every frame
+// (router/PERFORMANCE.md).
 class GrpcSessionClient : public SessionClient {
  public:
   GrpcSessionClient(std::vector<std::string> addresses, const RouterHello& hello,
@@ -67,7 +32,8 @@ class GrpcSessionClient : public SessionClient {
         limits_(limits),
         sink_(sink),
         peers_(addresses_.size()),
-        timer_("session-timer", [this](Instant now) { return CheckTimes(now); }) {}
+        timer_("session-timer", [this](Instant now) { return CheckTimes(now); }),
+        reader_("session-reader", [this] { TakeEvents(); }) {}
 
   ~GrpcSessionClient() override { Shutdown(); }
 
@@ -103,21 +69,22 @@ class GrpcSessionClient : public SessionClient {
       EndSession(worker, absl::CancelledError("the router is ending"));
     }
     {
+      // Cancelling is local, so this ends; if gRPC ever broke that promise, going on would be a use
+      // after free.
       MutexLock lock(&mutex_);
-      for (Peer& peer : peers_) peer.session = nullptr;  // gRPC's own reference goes with OnDone
+      const bool done = changed_.WaitUntil(
+          &mutex_, SystemClock().Now() + limits_.shutdown_limit + std::chrono::seconds(10),
+          [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return open_sessions_ == 0; });
+      TANDEM_CHECK_MSG(done, "a cancelled session did not end");
     }
-    // Cancelling is local, so this ends; if gRPC ever broke that promise, going on would be a use
-    // after free.
-    TANDEM_CHECK_MSG(graveyard_.AwaitAll(SystemClock().Now() + limits_.shutdown_limit +
-                                         std::chrono::seconds(10)),
-                     "a cancelled session did not end");
-    graveyard_.Clear();
+    events_.Shutdown();  // no session is left to start an operation
+    reader_.Join();
   }
 
  private:
   struct Peer {
     std::shared_ptr<ClientSession> session;  // null before the first attempt and between attempts
-    bool done = false;                       // OnDone of `session` has run
+    bool done = false;                       // `session` is
     int failures = 0;                        // attempts in a row that never came up
     Instant next_attempt{};
   };
@@ -135,8 +102,18 @@ class GrpcSessionClient : public SessionClient {
     return backoff / 2 + Duration(absl::Uniform<int64_t>(random_, 0, backoff.count() / 2 + 1));
   }
 
+  void TakeEvents() {
+    void* operation = nullptr;
+    bool ok = false;
+    while (events_.Next(&operation, &ok)) {
+      static_cast<ClientSession::Operation*>(operation)->Over(ok);
+    }
+  }
+
   void Done(const ClientSession& session) {
     MutexLock lock(&mutex_);
+    --open_sessions_;
+    changed_.NotifyAll();
     Peer& peer = peers_[session.worker()];
     peer.failures = session.was_up() ? 1 : peer.failures + 1;
     peer.next_attempt = SystemClock().Now() + Backoff(peer.failures);
@@ -150,10 +127,8 @@ class GrpcSessionClient : public SessionClient {
     timer_.Wake();  // before Shutdown can see this session done and let the client go
   }
 
-  // Starts what is due and ends what is silent. The only place that starts sessions and, but for
-  // Shutdown, drops them.
+  // Starts what is due and ends what is silent. The only place that starts sessions and drops them.
   Instant CheckTimes(Instant now) {
-    graveyard_.Clear();
     Instant next = kNever;
     for (size_t worker = 0; worker < addresses_.size(); ++worker) {
       std::shared_ptr<ClientSession> session;
@@ -173,14 +148,15 @@ class GrpcSessionClient : public SessionClient {
             next = std::min(next, peer.next_attempt);
             continue;
           }
-          peer.session = graveyard_.Track(
-              std::make_unique<ClientSession>(worker, addresses_[worker], limits_, sink_,
-                                              [this](const ClientSession& done) { Done(done); }));
+          peer.session =
+              std::make_shared<ClientSession>(worker, addresses_[worker], hello_, limits_, sink_,
+                                              [this](const ClientSession& done) { Done(done); });
+          ++open_sessions_;
           open = true;
         }
         session = peer.session;
       }
-      if (open) ClientSession::Open(session, hello_);
+      if (open) ClientSession::Open(session, &events_);
       next = std::min(next, session->CheckTime(now));
     }
     return next;
@@ -190,12 +166,15 @@ class GrpcSessionClient : public SessionClient {
   const RouterHello hello_;
   const SessionLimits limits_;
   SessionClientSink* const sink_;
-  Graveyard graveyard_;
+  grpc::CompletionQueue events_;  // outlives the sessions
   mutable Mutex mutex_;
+  CondVar changed_;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Peer> peers_ ABSL_GUARDED_BY(mutex_);
+  size_t open_sessions_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
-  SessionTimer timer_;  // last: its thread uses all of the above
+  SessionTimer timer_;  // last, as the next one: their threads use all of the above
+  WorkerThread reader_;
 };
 
 }  // namespace

@@ -45,6 +45,7 @@ struct RouterMetrics {
   Counter fenced_frames;    // token frames dropped by epoch or index
   Counter fill_retries;     // further Assigns after a FillLost
   Counter decode_restarts;  // epochs after the first
+  Gauge remembered_blocks;  // prompt blocks that workers are thought to hold
   ByLabel<WorkerKind, ByLabel<WorkerState, Gauge>> workers;
 };
 

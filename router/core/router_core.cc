@@ -292,7 +292,9 @@ void RouterCore::Settle(Instant now) {
   stats_.active = requests_.size();
   stats_.ready_prefill = stats_.draining_prefill = 0;
   stats_.ready_decode = stats_.draining_decode = 0;
+  stats_.remembered_blocks = 0;
   for (const WorkerRecord& w : workers_) {
+    stats_.remembered_blocks += w.prefixes.size();
     if (!w.up) continue;
     const bool prefill = w.hello.role == WorkerRole::kPrefill;
     const bool ready = w.Takes(w.hello.role);

@@ -130,10 +130,11 @@ struct RouterStats {
   uint64_t fenced_frames = 0;     // dropped by request, epoch or index
   uint64_t duplicate_frames = 0;  // of these: by index
   uint64_t gap_frames = 0;
-  uint64_t stale_messages = 0;    // for a request, epoch or attempt that is no longer current
-  uint64_t invalid_messages = 0;  // broke the protocol
-  uint64_t queued = 0;            // gauge: waiting for a decode worker
-  uint64_t active = 0;            // gauge: all requests
+  uint64_t stale_messages = 0;     // for a request, epoch or attempt that is no longer current
+  uint64_t invalid_messages = 0;   // broke the protocol
+  uint64_t queued = 0;             // gauge: waiting for a decode worker
+  uint64_t active = 0;             // gauge: all requests
+  uint64_t remembered_blocks = 0;  // gauge: prompt blocks that workers are thought to hold
   // Gauges by role. Draining: up, but given nothing new.
   uint64_t ready_prefill = 0, draining_prefill = 0;
   uint64_t ready_decode = 0, draining_decode = 0;

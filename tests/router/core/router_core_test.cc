@@ -1,6 +1,8 @@
 // RouterCore without failures: the flow of design.md section 2, placement, admission, cancellation.
 #include "router/core/router_core.h"
 
+#include <algorithm>
+
 #include "common/engine/admission.h"
 #include "tests/router/core/core_harness.h"
 
@@ -338,6 +340,21 @@ TEST(RouterCoreTest, EndAllEndsRunningWaitingAndLaterRequestsWithAnError) {
   ASSERT_EQ(h.ended.size(), 3u);
   for (const EndStream& end : h.ended) EXPECT_EQ(end.error->kind, StreamErrorKind::kNoWorker);
   EXPECT_EQ(h.core.active_requests(), 0u);
+}
+
+TEST(RouterCoreTest, NoMoreIsRememberedOfAWorkerThanItHasRoomFor) {
+  CoreHarness h;
+  WorkerHello small = CoreHarness::Hello(kD, 11);
+  small.num_blocks = 20;
+  h.core.WorkerUp(WorkerIndex(1), small, h.clock.Now());
+  for (uint64_t id = 1; id <= 3; ++id) {
+    SubmitEvent event = CoreHarness::Request(id, 160);
+    event.prompt.front() = static_cast<TokenId>(1000 + id);  // ten blocks that no other shares
+    h.Submit(std::move(event));
+    h.Receive(1, Booked{RequestId(id), 1, 0});
+    h.Receive(1, CoreHarness::Last(id, 1, 0, {1}));
+    EXPECT_EQ(h.core.stats().remembered_blocks, std::min<uint64_t>(10 * id, small.num_blocks));
+  }
 }
 
 TEST(RouterCoreTest, StopMatchedCancelsAndEndsAsStop) {
