@@ -5,7 +5,10 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
 
 #include <array>
 #include <atomic>
@@ -16,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/convert.h"
@@ -30,9 +35,13 @@
 namespace tandem {
 
 // One attempt to talk to one worker: connection, stream and all. Holds itself alive until gRPC is
-// done with it. What ends an operation and the sink's calls happen on the one thread that takes
-// operations out of the completion queue; a write is started by whichever thread was given the
-// step, a read by whichever lets a credit go.
+// done with it. What follows the end of an operation, the sink's calls among it, happens on the
+// reader, the one thread that takes operations out of the completion queue. A write is started by
+// whichever thread was given the step, a read by the reader, or by whichever lets a credit go or
+// ends the session.
+//
+// Frames come as bytes and are parsed here, not by gRPC: for what it cannot parse it says the same
+// as for the end of the stream, which would then be waited for in vain.
 class ClientSession {
  public:
   using OnDoneFunction = std::function<void(const ClientSession&)>;
@@ -57,22 +66,19 @@ class ClientSession {
         limits_(limits),
         sink_(sink),
         on_done_(std::move(on_done)),
+        stub_(NewChannel(address)),
         writer_(limits),
         heard_(SystemClock().Now()),
         gate_(std::make_shared<ReadGate>(limits.max_unhandled_frames, [this] {
           heard_ = SystemClock().Now();  // nobody listened before
           Read();
-        })) {
-    grpc::ChannelArguments arguments;
-    for (const auto& [name, value] : SessionChannelArguments()) arguments.SetInt(name, value);
-    stub_ = v1::Worker::NewStub(
-        grpc::CreateCustomChannel(address, SessionChannelCredentials(), arguments));
-  }
+        })) {}
 
   // `events` outlives the session and is not shut down before it is done.
   static void Open(const std::shared_ptr<ClientSession>& session, grpc::CompletionQueue* events) {
     session->self_ = session;
-    session->stream_ = session->stub_->PrepareAsyncSession(&session->context_, events);
+    session->stream_ = session->stub_.PrepareCall(
+        &session->context_, absl::StrCat("/", v1::Worker::service_full_name(), "/Session"), events);
     session->stream_->StartCall(&session->start_);
   }
 
@@ -114,7 +120,17 @@ class ClientSession {
   absl::Status done_reason() const { return done_reason_; }
 
  private:
-  // Whether the call could be started or not: what comes after tells.
+  using Stub = grpc::TemplatedGenericStub<v1::RouterFrame, grpc::ByteBuffer>;
+  using Stream = grpc::ClientAsyncReaderWriter<v1::RouterFrame, grpc::ByteBuffer>;
+
+  static std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
+    grpc::ChannelArguments arguments;
+    for (const auto& [name, value] : SessionChannelArguments()) arguments.SetInt(name, value);
+    return grpc::CreateCustomChannel(address, SessionChannelCredentials(), arguments);
+  }
+
+  // Whether the call could be started or not: what comes after tells. No write may be under way
+  // before, for the stream keeps it where it keeps the start.
   void OnStarted(bool /*ok*/) {
     if (!gate_->ReadOn()) Read();
     Do(writer_.Add({hello_}).step);
@@ -154,7 +170,7 @@ class ClientSession {
   }
 
   absl::Status Receive() {
-    ASSIGN_OR_RETURN(std::vector<WorkerToRouter> messages, DecodeFrame(*incoming_));
+    ASSIGN_OR_RETURN(std::vector<WorkerToRouter> messages, Decode());
     if (!up_) {
       ASSIGN_OR_RETURN(const WorkerHello hello, TakeHello<WorkerHello>(&messages));
       RETURN_IF_ERROR(
@@ -167,7 +183,20 @@ class ClientSession {
     return absl::OkStatus();
   }
 
-  // The stream has ended by itself; its status comes with OnDone and must not be overwritten by a
+  // A frame is many small messages: their memory is let go of at once, the first part of it to be
+  // used again.
+  absl::StatusOr<std::vector<WorkerToRouter>> Decode() {
+    auto* frame = google::protobuf::Arena::CreateMessage<v1::WorkerFrame>(&frame_memory_);
+    absl::StatusOr<std::vector<WorkerToRouter>> messages =
+        absl::InvalidArgumentError("frame: not a message of this protocol");
+    if (grpc::SerializationTraits<v1::WorkerFrame>::Deserialize(&incoming_, frame).ok()) {
+      messages = DecodeFrame(*frame);
+    }
+    frame_memory_.Reset();
+    return messages;
+  }
+
+  // The stream has ended by itself; its status comes with Finish and must not be overwritten by a
   // cancel.
   void LetGo() { Do(writer_.End(absl::UnavailableError("the worker closed the session")).step); }
 
@@ -178,11 +207,7 @@ class ClientSession {
     EndHalf();
   }
 
-  void Read() {
-    frame_memory_.Reset();
-    incoming_ = google::protobuf::Arena::CreateMessage<v1::WorkerFrame>(&frame_memory_);
-    stream_->Read(incoming_, &read_);
-  }
+  void Read() { stream_->Read(&incoming_, &read_); }
 
   // Reading is over, or writing is; nothing is under way and nothing starts once both are.
   void EndHalf() {
@@ -194,25 +219,23 @@ class ClientSession {
   const SessionLimits limits_;
   SessionClientSink* const sink_;
   const OnDoneFunction on_done_;
+  Stub stub_;
   SessionWriter<RouterToWorker, v1::RouterFrame> writer_;
-  std::unique_ptr<v1::Worker::Stub> stub_;
   grpc::ClientContext context_;
-  // Lives in a call that context_ holds.
-  std::unique_ptr<grpc::ClientAsyncReaderWriter<v1::RouterFrame, v1::WorkerFrame>> stream_;
+  std::unique_ptr<Stream> stream_;  // lives in a call that context_ holds
   Operation start_{this, &ClientSession::OnStarted};
   Operation read_{this, &ClientSession::OnRead};
   Operation write_{this, &ClientSession::OnWritten};
   Operation finish_{this, &ClientSession::OnFinished};
   std::atomic<int> open_halves_{2};
-  // A frame is many small messages: their memory is let go of at once, the first part to be used
-  // again.
+  grpc::ByteBuffer incoming_;
   alignas(8) std::array<char, 32768> first_memory_;
-  google::protobuf::Arena frame_memory_{first_memory_.data(), first_memory_.size()};
-  v1::WorkerFrame* incoming_ = nullptr;  // in frame_memory_
-  bool invalid_ = false;                 // a frame was: what follows it is not looked at
-  std::atomic<bool> cancelled_{false};   // we ended it, not the worker or the network
-  grpc::Status status_;                  // set by Finish
-  absl::Status done_reason_;             // set by OnFinished
+  google::protobuf::Arena frame_memory_{first_memory_.data(),
+                                        first_memory_.size()};  // the reader's
+  bool invalid_ = false;                // a frame was: what follows it is not looked at
+  std::atomic<bool> cancelled_{false};  // we ended it, not the worker or the network
+  grpc::Status status_;                 // set by Finish
+  absl::Status done_reason_;            // set by OnFinished
   std::shared_ptr<ClientSession> self_;
   std::atomic<bool> up_{false};
   std::atomic<Instant> heard_;

@@ -3,6 +3,7 @@
 #include <grpcpp/completion_queue.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -106,9 +107,22 @@ class GrpcSessionClient : public SessionClient {
     void* operation = nullptr;
     bool ok = false;
     while (events_.Next(&operation, &ok)) {
+      const Instant began = SystemClock().Now();
+      event_began_ = began;
       static_cast<ClientSession::Operation*>(operation)->Over(ok);
+      const Instant now = SystemClock().Now();
+      if (now - began > catch_up_time()) late_until_ = now + catch_up_time();
+      event_began_ = kNever;
     }
   }
+
+  // Whether one event keeps the reader, or kept it just now, for so long that what others sent in
+  // the meantime may not have been heard yet.
+  bool ReaderIsLate(Instant now) const {
+    const Instant began = event_began_;
+    return (began < now && now - began > catch_up_time()) || now < late_until_.load();
+  }
+  Duration catch_up_time() const { return limits_.silence_limit / 4; }
 
   void Done(const ClientSession& session) {
     MutexLock lock(&mutex_);
@@ -124,12 +138,13 @@ class GrpcSessionClient : public SessionClient {
            {"failures", peer.failures},
            {"reason", session.done_reason().ToString()}});
     }
-    timer_.Wake();  // before Shutdown can see this session done and let the client go
+    timer_.Wake();
   }
 
   // Starts what is due and ends what is silent. The only place that starts sessions and drops them.
   Instant CheckTimes(Instant now) {
     Instant next = kNever;
+    const bool reader_is_late = ReaderIsLate(now);
     for (size_t worker = 0; worker < addresses_.size(); ++worker) {
       std::shared_ptr<ClientSession> session;
       std::shared_ptr<ClientSession> ended;  // let go outside the lock
@@ -157,7 +172,7 @@ class GrpcSessionClient : public SessionClient {
         session = peer.session;
       }
       if (open) ClientSession::Open(session, &events_);
-      next = std::min(next, session->CheckTime(now));
+      next = std::min(next, reader_is_late ? now + catch_up_time() : session->CheckTime(now));
     }
     return next;
   }
@@ -173,6 +188,8 @@ class GrpcSessionClient : public SessionClient {
   std::vector<Peer> peers_ ABSL_GUARDED_BY(mutex_);
   size_t open_sessions_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<Instant> event_began_{kNever};  // that the reader is at; kNever: it waits for one
+  std::atomic<Instant> late_until_{Instant{}};
   SessionTimer timer_;  // last, as the next one: their threads use all of the above
   WorkerThread reader_;
 };

@@ -20,7 +20,7 @@ namespace tandem {
 // What the router's shell does with its sessions; `worker` is the index of the address. Called from
 // the one thread that the client reads all sessions with, for each worker in this order: OnUp,
 // OnMessages any number of times, OnDown, and again. Attempts that never came up are logged, not
-// told. Must not block, and must not call Shutdown.
+// told. Must not block, for all sessions wait meanwhile, and must not call Shutdown.
 class SessionClientSink {
  public:
   virtual ~SessionClientSink() = default;

@@ -54,9 +54,8 @@ RouterMetrics::RouterMetrics(MetricsRegistry* registry) {
                                       "Prefill workers asked after another one failed.");
   decode_restarts = registry->AddCounter("tandem_decode_restarts_total",
                                          "Requests continued on another decode worker.");
-  remembered_blocks =
-      registry->AddGauge("tandem_prefix_map_blocks",
-                         "Prompt blocks that the router remembers its workers to hold.");
+  remembered_blocks = registry->AddGauge(
+      "tandem_prefix_map_blocks", "Prompt blocks that the router remembers its workers to hold.");
   ForEachLabel<WorkerKind>(kWorkerKindNames, [&](WorkerKind kind, const char* kind_name) {
     ForEachLabel<WorkerState>(kWorkerStateNames, [&](WorkerState state, const char* state_name) {
       workers[kind][state] = registry->AddGauge(

@@ -1,5 +1,4 @@
 """Hours of load at 80 % of what the cluster can do: do memory or latency creep? Runs with --only soak [--minutes N] alone."""
-import math
 import os
 import threading
 import time
@@ -15,9 +14,10 @@ SHARE = 0.8
 SAMPLES = 240  # of the memory, over the whole time
 PERIODS_LEAST = 6
 PERIOD_S = 300.0  # the same arrivals and lengths come again, so that periods differ by what the cluster does
-LEAST_S = 1200  # of a soak whose growth is judged
-GROWTH_PERCENT = 5  # an hour
-RESOLVED_PERCENT = 25  # two standard errors; beyond that a run tells nothing of growth
+LEAST_S = 1200  # of a soak that is judged
+TURNS = 2  # of a period each, a new cluster's and that of the one that has worked
+SLOWER_PERCENT = 5  # than a new cluster
+RESOLVED_PERCENT = 25  # by which two turns may differ; beyond that a run tells nothing
 
 
 def resident_mib(pid):
@@ -25,20 +25,16 @@ def resident_mib(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def slope(xs, ys):
-    """(of the least-squares line, its standard error); zeros with fewer than three points."""
-    if len(xs) < 3:
-        return 0.0, 0.0
-    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-    spread = sum((a - x) ** 2 for a in xs)
-    found = sum((a - x) * (b - y) for a, b in zip(xs, ys)) / spread
-    left = sum((b - y - found * (a - x)) ** 2 for a, b in zip(xs, ys))
-    return found, math.sqrt(left / (len(xs) - 2) / spread)
+def slope(points):
+    """Of the least-squares line; zero with fewer than three points."""
+    if len(points) < 3:
+        return 0.0
+    x, y = (sum(values) / len(points) for values in zip(*points))
+    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
 
 
 def second_half(points, span_s):
-    kept = [(x, y) for x, y in points if x >= span_s / 2]
-    return [x for x, _ in kept], [y for _, y in kept]
+    return [(x, y) for x, y in points if x >= span_s / 2]
 
 
 def watch(server, span_s):
@@ -58,19 +54,34 @@ def period(span_s):
     return span_s / count, count
 
 
-def latencies(answers, span_s):
-    """{figure: [(second, ms)]}, one point a period."""
-    width, _ = period(span_s)
-    bins = {}
-    for answer in answers:
-        bins.setdefault(int(answer.start / width), []).append(answer)
+def figures(answers):
+    """{figure: ms}"""
+    samples = {"TTFT": [1e3 * a.ttft for a in answers], "ITL": [1e3 * gap for a in answers for gap in a.gaps()]}
+    return {f"{name} p{100 * share:.0f}": percentile(values, share)
+            for name, values in samples.items() if values for share in (0.5, 0.99)}
+
+
+def by_period(answers, span_s):
+    """{figure: [(second, ms)]}"""
+    width, count = period(span_s)
     found = {}
-    for index, part in sorted(bins.items()):
-        firsts, gaps = [1e3 * a.ttft for a in part], [1e3 * g for a in part for g in a.gaps()]
-        for name, values in (("TTFT", firsts), ("ITL", gaps)):
-            for share in (0.5, 0.99):
-                if values and (index + 1) * width <= span_s + 1e-6:
-                    found.setdefault(f"{name} p{100 * share:.0f}", []).append(((index + 0.5) * width, percentile(values, share)))
+    for index in range(count):
+        for name, value in figures([a for a in answers if int(a.start / width) == index]).items():
+            found.setdefault(name, []).append(((index + 0.5) * width, value))
+    return found
+
+
+def in_turns(context, worked, fresh, arrivals):
+    """{"worked", "new": answers of each turn}: one period's arrivals at a time, at the cluster that has worked and at a
+    new one, for a machine is not equally fast all the time."""
+    found = {"new": [], "worked": []}
+    with servers.running(servers.disaggregated()) as (new,):
+        for turn in range(TURNS):
+            for kind, server in (("new", new), ("worked", worked)):
+                context.say(f"a period at the cluster that {'is new' if kind == 'new' else 'has worked'}, turn {turn + 1}")
+                plan = [load.request(f"{kind}{turn}-{i}", server, fresh.tokens(a.prompt), a.output, at=a.at)
+                        for i, a in enumerate(arrivals)]
+                found[kind].append(list(load.send(context, plan, limit_s=2 * PERIOD_S + 60).values()))
     return found
 
 
@@ -90,33 +101,46 @@ def run(context):
         sender.start()
         memory = watch(server, span_s)
         sender.join()
-    return [table(memory, list(answers.values()), len(plan), most, span_s)]
+        turns = in_turns(context, server, fresh, again)
+    return [table(memory, list(answers.values()), len(plan), turns, most, span_s)]
 
 
-def table(memory, answers, sent, most, span_s):
+def beside_new(name, turns, judged):
+    """One latency of the cluster that has worked, beside the new one's."""
+    worked, new = ([figures(answers)[name] for answers in turns[kind]] for kind in ("worked", "new"))
+    ratios = [a / b for a, b in zip(worked, new)]
+    differ = 100 * (max(ratios) - min(ratios))
+    told = judged and differ <= RESOLVED_PERCENT
+    allowed = max(SLOWER_PERCENT, differ)
+    goal = Goal("must", f"a new cluster's and {SLOWER_PERCENT} %, or what the turns differ by where that is more: "
+                f"{number(differ)} %" + ("" if told else ", too much to tell" if judged else ""),
+                (1 + allowed / 100) * median(new) if told else None)
+    return Row(f"{name} afterwards", "ms", worked, False, peers={"a new cluster": new}, goals=[goal])
+
+
+def table(memory, answers, sent, turns, most, span_s):
     ok = [a for a in answers if a.ok]
     judged = span_s >= LEAST_S
-    times = latencies(ok, span_s)
+    times = by_period(ok, span_s)
     rows = [Row("requests that failed", "of all", [sent - len(ok)], False, goals=[Goal("must", "fixed", 0)])]
     for name, points in memory.items():
-        per_hour = 3600 * slope(*second_half(points, span_s))[0]
+        per_hour = 3600 * slope(second_half(points, span_s))
         rows.append(Row(f"{name}: growth of its resident memory", "MiB/h", [per_hour], False,
                         goals=[Goal("must", "1 % of it an hour", 0.01 * points[-1][1] if judged else None),
                                Goal("stretch", "fixed", 1 if judged else None)]))
         rows.append(Row(f"{name}: resident memory at the end", "MiB", [points[-1][1]], False))
     for name, points in times.items():
-        seconds, values = zip(*points)
-        growth, error = (100 * 3600 * x / median(values) for x in slope(seconds, values))
-        resolved = judged and 2 * error <= RESOLVED_PERCENT
-        rows.append(Row(f"{name}: its growth", "% an hour", [growth], False,
-                        goals=[Goal("must", f"{GROWTH_PERCENT}, or two standard errors where they are more: {number(2 * error)}"
-                                    + ("" if resolved else ", which is too much to tell"),
-                                    max(GROWTH_PERCENT, 2 * error) if resolved else None)]))
-        rows.append(Row(f"{name}, period by period", "ms", list(values), False))
+        values = [y for _, y in points]
+        rows.append(beside_new(name, turns, judged))
+        rows.append(Row(f"{name}, period by period", "ms", values, False))
+        rows.append(Row(f"{name}: its growth, the machine's own changes with it", "% an hour",
+                        [100 * 3600 * slope(points) / median(values)], False))
     notes = [f"{number(SHARE * most)} requests/s, {100 * SHARE:.0f} % of a closed loop's {number(most)}, Poisson arrivals for "
              f"{number(span_s / 60)} minutes; prompts new to every cache, 1 prefill + 1 decode worker, 1 thread each.",
-             f"The arrivals and lengths of {number(period(span_s)[0])} s come again and again. Growth of latency: least squares over "
-             "these periods; of memory: over the second half. Caches fill at first: memory that is still being touched is no leak.",
+             f"The arrivals and lengths of {number(period(span_s)[0])} s come again and again. Afterwards they come in turns to the "
+             "cluster that has worked and to a new one, each idle before: what differs then is not the machine.",
+             "Growth is that of a least-squares line, of memory over the second half: caches fill at first, and memory that is "
+             "still being touched is no leak.",
              "What is resident in the decode worker includes the prefill worker's cache, which it maps to copy from."]
     if not judged:
         notes.append("TOO SHORT for a verdict: growth an hour is extrapolated from a few minutes, and the caches still fill.")

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 
+LIBC = ctypes.CDLL(None)
 START_LIMIT_S = 60
 
 
@@ -20,7 +21,7 @@ def processor_seconds(pids):
     total = 0.0
     for pid in pids:
         clock = ctypes.c_int()
-        if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        if error := LIBC.clock_getcpuclockid(pid, ctypes.byref(clock)):
             raise OSError(error, os.strerror(error))
         total += time.clock_gettime(clock.value)
     return total
