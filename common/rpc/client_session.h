@@ -35,13 +35,12 @@
 namespace tandem {
 
 // One attempt to talk to one worker: connection, stream and all. Holds itself alive until gRPC is
-// done with it. What follows the end of an operation, the sink's calls among it, happens on the
-// reader, the one thread that takes operations out of the completion queue. A write is started by
-// whichever thread was given the step, a read by the reader, or by whichever lets a credit go or
-// ends the session.
+// done with it. The sink is called on the reader, the one thread that takes operations that are
+// over out of the completion queue. A write is started by whichever thread was given the step, a
+// read by the reader, or by whichever lets a credit go or ends the session.
 //
-// Frames come as bytes and are parsed here, not by gRPC: for what it cannot parse it says the same
-// as for the end of the stream, which would then be waited for in vain.
+// Frames come as bytes and are parsed here: gRPC reports a frame that it cannot parse as the end of
+// the stream, whose status would then be waited for in vain.
 class ClientSession {
  public:
   using OnDoneFunction = std::function<void(const ClientSession&)>;
@@ -184,7 +183,7 @@ class ClientSession {
   }
 
   // A frame is many small messages: their memory is let go of at once, the first part of it to be
-  // used again.
+  // used again. On the reader, whose that part becomes with the first Reset.
   absl::StatusOr<std::vector<WorkerToRouter>> Decode() {
     auto* frame = google::protobuf::Arena::CreateMessage<v1::WorkerFrame>(&frame_memory_);
     absl::StatusOr<std::vector<WorkerToRouter>> messages =
@@ -230,8 +229,7 @@ class ClientSession {
   std::atomic<int> open_halves_{2};
   grpc::ByteBuffer incoming_;
   alignas(8) std::array<char, 32768> first_memory_;
-  google::protobuf::Arena frame_memory_{first_memory_.data(),
-                                        first_memory_.size()};  // the reader's
+  google::protobuf::Arena frame_memory_{first_memory_.data(), first_memory_.size()};
   bool invalid_ = false;                // a frame was: what follows it is not looked at
   std::atomic<bool> cancelled_{false};  // we ended it, not the worker or the network
   grpc::Status status_;                 // set by Finish

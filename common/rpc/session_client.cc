@@ -51,6 +51,7 @@ class GrpcSessionClient : public SessionClient {
   }
 
   bool listening(size_t worker) const override {
+    if (ReaderIsLate(SystemClock().Now())) return false;
     const std::shared_ptr<ClientSession> session = Find(worker);
     return session == nullptr || session->listening();
   }
@@ -188,9 +189,9 @@ class GrpcSessionClient : public SessionClient {
   std::vector<Peer> peers_ ABSL_GUARDED_BY(mutex_);
   size_t open_sessions_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<Instant> event_began_{kNever};  // that the reader is at; kNever: it waits for one
+  std::atomic<Instant> event_began_{kNever};  // the one that the reader handles; kNever: none
   std::atomic<Instant> late_until_{Instant{}};
-  SessionTimer timer_;  // last, as the next one: their threads use all of the above
+  SessionTimer timer_;  // last, with the reader: their threads use all of the above
   WorkerThread reader_;
 };
 

@@ -53,8 +53,8 @@ class SessionClient {
   // belongs to placed ones may still be sent, prefill jobs too: it is bounded by them.
   virtual bool backlogged(size_t worker) const = 0;
 
-  // False: what the worker sends is left unread until the sink has handled what came before, so
-  // that nothing can be heard of it.
+  // False: what the worker sends is left unread, until the sink has handled what came before or
+  // returned from a call that took long, so that nothing can be heard of it.
   virtual bool listening(size_t worker) const = 0;
 
   // Ends the session, if there is one; the client calls the worker again.
