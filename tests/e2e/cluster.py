@@ -215,7 +215,8 @@ class Cluster:
         for name, worker in self.workers.items():
             if worker.popen.poll() is not None:
                 continue
-            total = sum(worker.blocks().values())
+            # A worker that has just begun to serve has told nothing of its blocks yet.
+            total = wait_for(lambda: sum(worker.blocks().values()), limit_s, "%s says how many blocks it has" % name)
 
             def settled():
                 blocks = worker.blocks()
