@@ -65,7 +65,7 @@ class ClientSession {
         limits_(limits),
         sink_(sink),
         on_done_(std::move(on_done)),
-        stub_(NewChannel(address)),
+        channel_(NewChannel(address)),
         writer_(limits),
         heard_(SystemClock().Now()),
         gate_(std::make_shared<ReadGate>(limits.max_unhandled_frames, [this] {
@@ -76,7 +76,9 @@ class ClientSession {
   // `events` outlives the session and is not shut down before it is done.
   static void Open(const std::shared_ptr<ClientSession>& session, grpc::CompletionQueue* events) {
     session->self_ = session;
-    session->stream_ = session->stub_.PrepareCall(
+    // gRPC's name for what prepares calls by the name of their method.
+    grpc::TemplatedGenericStub<v1::RouterFrame, grpc::ByteBuffer> calls(session->channel_);
+    session->stream_ = calls.PrepareCall(
         &session->context_, absl::StrCat("/", v1::Worker::service_full_name(), "/Session"), events);
     session->stream_->StartCall(&session->start_);
   }
@@ -119,7 +121,6 @@ class ClientSession {
   absl::Status done_reason() const { return done_reason_; }
 
  private:
-  using Stub = grpc::TemplatedGenericStub<v1::RouterFrame, grpc::ByteBuffer>;
   using Stream = grpc::ClientAsyncReaderWriter<v1::RouterFrame, grpc::ByteBuffer>;
 
   static std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
@@ -218,7 +219,7 @@ class ClientSession {
   const SessionLimits limits_;
   SessionClientSink* const sink_;
   const OnDoneFunction on_done_;
-  Stub stub_;
+  const std::shared_ptr<grpc::Channel> channel_;
   SessionWriter<RouterToWorker, v1::RouterFrame> writer_;
   grpc::ClientContext context_;
   std::unique_ptr<Stream> stream_;  // lives in a call that context_ holds
