@@ -1,5 +1,6 @@
 #include "common/kv/block_pool.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -9,6 +10,14 @@
 #include "common/base/status_macros.h"
 
 namespace tandem {
+namespace {
+
+// The part of a pool that is evicted beyond what is wanted, once room has to be made. If only what
+// is wanted were, the free blocks would be those few wherever they lie, and after some turnovers of
+// the pool no two blocks of a sequence would be neighbours: a segment for each.
+constexpr uint32_t kEvictedAhead = 32;
+
+}  // namespace
 
 BlockPool::BlockPool(uint32_t num_blocks, std::unique_ptr<EvictionPolicy> policy,
                      OnEvicted on_evicted)
@@ -128,15 +137,20 @@ absl::StatusOr<std::vector<BlockId>> BlockPool::TakeFree(uint32_t n) {
     return absl::ResourceExhaustedError(
         absl::StrCat(n, " KV blocks wanted, ", available(), " of ", num_blocks(), " available"));
   }
-  while (free_.size() < n) {
-    const BlockId victim = policy_->Victim();
-    TANDEM_CHECK(state(victim) == BlockState::kCached);
-    policy_->Remove(victim);
-    const PrefixLink link = *Get(victim).link;
-    Free(victim);
-    on_evicted_(victim, link);
+  if (free_.size() < n) {
+    const uint32_t room = std::min(n + num_blocks() / kEvictedAhead, available());
+    while (free_.size() < room) EvictOne();
   }
   return free_.Take(n);
+}
+
+void BlockPool::EvictOne() {
+  const BlockId victim = policy_->Victim();
+  TANDEM_CHECK(state(victim) == BlockState::kCached);
+  policy_->Remove(victim);
+  const PrefixLink link = *Get(victim).link;
+  Free(victim);
+  on_evicted_(victim, link);
 }
 
 void BlockPool::CheckConserved() const {

@@ -40,8 +40,8 @@ class BlockPool {
   BlockPool& operator=(const BlockPool&) = delete;
 
   // FILLING blocks for the own runner, or LANDING blocks for a grant, in few contiguous runs. FREE
-  // blocks are taken first, then CACHED ones are evicted. All or nothing: RESOURCE_EXHAUSTED leaves
-  // the pool as it was.
+  // blocks are taken first, then CACHED ones are evicted, a 32nd of the pool more than are wanted.
+  // All or nothing: RESOURCE_EXHAUSTED leaves the pool as it was.
   absl::StatusOr<KvLease> Acquire(uint32_t n);
   absl::StatusOr<LandingLease> AcquireLanding(uint32_t n);
 
@@ -87,6 +87,7 @@ class BlockPool {
   KvLease FinishLanding(std::vector<BlockId> ids);
   QuarantineLease StartQuarantine(std::vector<BlockId> ids);
   absl::StatusOr<std::vector<BlockId>> TakeFree(uint32_t n);
+  void EvictOne();
 
   BlockStates states_;
   std::vector<Block> blocks_;

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
+#include <random>
 #include <utility>
 
 #include "common/kv/lru_eviction.h"
@@ -246,6 +249,58 @@ TEST(BlockPoolLifeTest, LeaseThatOutlivesItsPoolDies) {
         lease = pool.Acquire(1).value();
       },
       "a lease outlives its pool");
+}
+
+// A 1,024-block pool that takes 26 turnovers: eight sequences at a time, of 6 to 45 blocks, that
+// grow one block after another and stay cached when they end.
+class TurnoverTest : public testing::Test {
+ protected:
+  static constexpr uint32_t kBlocks = 1024;
+
+  // Begins a sequence, ends the oldest. Returns the runs that its first blocks lie in.
+  size_t Turn() {
+    KvLease begun = pool_.Acquire(6 + random_() % 40).value();
+    const size_t runs = RunLengths(begun.ids()).size();
+    running_.push_back(std::move(begun));
+    for (KvLease& lease : running_) {
+      if (random_() % 4 == 0) lease.Append(pool_.Acquire(1).value());
+    }
+    if (running_.size() > 8) {
+      Publish(running_.front());
+      running_.pop_front();
+    }
+    return runs;
+  }
+  void Publish(const KvLease& lease) {
+    PrefixLink link;
+    for (size_t i = 0; i < lease.size(); ++i) {
+      link = {.hash = {0, ++last_name_}, .parent = link.hash};
+      pool_.MarkReady(lease, i);
+      pool_.MarkIndexed(lease, i, link);
+    }
+  }
+
+  BlockPool pool_{kBlocks, std::make_unique<LruEviction>(), [](BlockId, const PrefixLink&) {}};
+  std::deque<KvLease> running_;
+  std::mt19937 random_{1};
+  uint64_t last_name_ = 0;
+};
+
+TEST_F(TurnoverTest, BlocksOfASequenceStayNeighbours) {
+  for (int i = 0; i < 500; ++i) Turn();
+  size_t runs = 0;
+  for (int i = 0; i < 500; ++i) runs += Turn();
+  EXPECT_LT(runs, 500u * 6);
+}
+
+TEST_F(TurnoverTest, NearlyAllOfThePoolStaysInUse) {
+  for (int i = 0; i < 500; ++i) Turn();
+  uint32_t most_free = 0;
+  for (int i = 0; i < 500; ++i) {
+    Turn();
+    most_free = std::max(most_free, pool_.count(kFree));
+  }
+  EXPECT_LE(most_free, kBlocks / 32);
 }
 
 TEST(RunLengthsTest, CountsConsecutiveIds) {
