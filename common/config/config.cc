@@ -57,7 +57,7 @@ void AddCommon(CommonConfig* c, OptionSet* options) {
                 IntoDuration(&c->drain_limit, kZero, std::chrono::hours(24))});
   options->Add({.name = "cluster_secret",
                 .placeholder = "",
-                .help = "Keys prefix hashes; equal in all programs of a cluster.",
+                .help = "Keys the prefix hashes of a worker.",
                 .default_text = "",
                 .read = IntoSecret(&c->cluster_secret),
                 .secret = true});

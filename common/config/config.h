@@ -39,8 +39,9 @@ struct CommonConfig {
   // How long what runs may go on after SIGTERM or SIGINT; then it is ended. A second signal ends
   // the program at once.
   Duration drain_limit = std::chrono::seconds(30);
-  // Keys the content hashes of prefix blocks; equal in all programs of a cluster. Environment or
-  // file only, never a flag. Empty: hashes are unkeyed, for use on one machine.
+  // Keys a worker's content hashes of prefix blocks; workers of a cluster may differ in it, and the
+  // router, which draws its own, takes it so that one environment serves all programs. Environment
+  // or file only, never a flag. Empty: hashes are unkeyed.
   std::string cluster_secret;
 };
 

@@ -1,6 +1,7 @@
 #include "common/config/option_set.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -19,8 +20,13 @@ namespace tandem {
 namespace {
 
 constexpr absl::string_view kPrefix = "TANDEM_";
-// Set by test harnesses and build scripts for themselves; not settings of a program.
-constexpr absl::string_view kForeignPrefix = "TANDEM_TEST_";
+// Of test harnesses and scripts, for themselves; not settings of a program.
+constexpr absl::string_view kForeign[] = {"TANDEM_TEST_", "TANDEM_CACHE=", "TANDEM_LINT_CACHE="};
+
+bool IsForeign(absl::string_view entry) {
+  return std::any_of(std::begin(kForeign), std::end(kForeign),
+                     [&](absl::string_view start) { return absl::StartsWith(entry, start); });
+}
 
 std::string FlagName(absl::string_view name) {
   return absl::StrCat("--", absl::StrReplaceAll(name, {{"_", "-"}}));
@@ -143,7 +149,7 @@ absl::Status OptionSet::ApplyFile(const std::string& path) const {
 
 absl::Status OptionSet::ApplyEnvironment(absl::Span<const std::string> environment) const {
   for (const std::string& entry : environment) {
-    if (!absl::StartsWith(entry, kPrefix) || absl::StartsWith(entry, kForeignPrefix)) continue;
+    if (!absl::StartsWith(entry, kPrefix) || IsForeign(entry)) continue;
     const size_t equals = entry.find('=');
     if (equals == std::string::npos) continue;
     const std::string variable = entry.substr(0, equals);

@@ -1,4 +1,5 @@
 """Virtual environments of peers that a claim installs by itself."""
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import sys
 def installed(context, name, pins, *options):
     """The folder of the one with the packages of the file `pins`, made on first use and kept in the cache. `options` are
     pip's. Raises subprocess.CalledProcessError with pip's words where it cannot be made."""
-    folder = os.path.join(context.cache, name)
+    with open(pins, "rb") as file:
+        folder = os.path.join(context.cache, f"{name}-{hashlib.sha256(file.read()).hexdigest()[:12]}")
     if not os.path.exists(os.path.join(folder, "ready")):
         context.say(f"installing {name}")
         pip = os.path.join(folder, "bin", "pip")

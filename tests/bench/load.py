@@ -21,10 +21,13 @@ class Answer:
     error: object
     timings: dict  # the server's own, asked for with tandem_timings
     usage: dict
+    wanted: int  # tokens
 
     @property
     def ok(self):
-        return self.status == 200 and not self.error and (self.cut or (self.whole and bool(self.events)))
+        """Also: as many tokens came as were asked for, where the server says how many."""
+        whole = self.whole and bool(self.events) and self.usage.get("completion_tokens", self.wanted) == self.wanted
+        return self.status == 200 and not self.error and (self.cut or whole)
 
     @property
     def ttft(self):
@@ -60,12 +63,13 @@ def send(context, requests, limit_s=300, must_succeed=True):
                               capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError("load client: " + done.stderr)
+    wanted = {r["id"]: r["body"]["max_tokens"] for r in requests}
     answers = {}
     for line in done.stdout.splitlines():
         seen = json.loads(line)
         answer = Answer(seen["id"], seen["start"], seen["sent"], seen["done"], seen["events"], seen["counts"],
                         seen["status"], seen["finish_reason"], seen["whole"], seen["cut"], seen.get("error"),
-                        seen.get("timings") or {}, seen.get("usage") or {})
+                        seen.get("timings") or {}, seen.get("usage") or {}, wanted[seen["id"]])
         if must_succeed and not answer.ok:
             raise RuntimeError(f"a request failed: {line[:600]}")
         answers[answer.id] = answer

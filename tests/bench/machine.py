@@ -2,6 +2,7 @@
 import functools
 import json
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -26,10 +27,35 @@ def _busy_seconds():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def withheld_seconds():
+def _withheld_seconds():
     """Processor seconds of all cores that the host gave to others while something here wanted to run, since boot."""
     with open("/proc/stat") as file:
         return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds():
+    """Processor seconds of this process and of all that it started and that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+class Watch:
+    """What else the cores did from its making to words(), when everything that was started meanwhile has ended."""
+    BUSY = 0.05  # share of the cores that others may use
+
+    def __init__(self, cores):
+        self._cores = cores
+        self._began = self._now()
+
+    @staticmethod
+    def _now():
+        return time.monotonic(), _withheld_seconds(), _busy_seconds() - _withheld_seconds() - _own_seconds()
+
+    def words(self):
+        seconds, withheld, others = (now - began for now, began in zip(self._now(), self._began))
+        withheld, others = (share / (seconds * self._cores) for share in (withheld, others))
+        busy = " (BUSY: expect noise)" if others > self.BUSY else ""
+        return (f"{seconds:.0f} s, in which the host withheld {100 * withheld:.1f} % of the cores and other programs and the kernel used "
+                f"{100 * max(0.0, others):.1f} %{busy}")
 
 
 class Machine:

@@ -25,6 +25,8 @@ def number(value):
         return "not measured"
     if value == 0:
         return "0"
+    if math.isinf(value):
+        return "none"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
 
@@ -116,8 +118,8 @@ class Table:
         return {"claim": self.claim, "title": self.title, "rows": rows, "notes": self.notes}
 
 
-def summary(tables):
-    """All goals of a run: how many of each name are met, and which are not."""
+def summary(tables, failed=()):
+    """All goals of a run: how many of each name are met, and which are not. `failed`: names of claims without tables."""
     verdicts = [(goal.name, goal.verdict(row), f"{table.claim}: {row.label}, {row.unit}: {spread(row.ours)}, {goal.name} "
                  f"{number(goal.target) if goal.target is not None else '?'} ({goal.basis})")
                 for table in tables for row in table.rows for goal in row.goals]
@@ -126,6 +128,7 @@ def summary(tables):
         of_name = [verdict for n, verdict, _ in verdicts if n == name]
         lines.append(f"- {name}: {of_name.count('met')} of {len(of_name)} met")
         lines += [f"  - {verdict}: {words}" for n, verdict, words in verdicts if n == name and verdict != "met"]
+    lines += [f"- CLAIM FAILED, none of its goals is counted: {name}" for name in failed]
     return "\n".join(lines + [""])
 
 

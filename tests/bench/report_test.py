@@ -12,7 +12,7 @@ from report import Goal, Row, Table, number, percentile, spread, summary  # noqa
 
 
 def answer(events, counts=None):
-    return load.Answer("a", 0, 0, 9, events, counts or [1] * len(events), 200, "length", True, False, None, {}, {})
+    return load.Answer("a", 0, 0, 9, events, counts or [1] * len(events), 200, "length", True, False, None, {}, {}, len(events))
 
 
 class ReportTest(unittest.TestCase):
@@ -49,6 +49,12 @@ class ReportTest(unittest.TestCase):
         self.assertIn("  - not measured: c: quick, 1/s: 15.0 (1 run), must ? (peer)", lines)
         self.assertIn("- stretch: 0 of 1 met", lines)
         self.assertIn("  - NOT MET: c: quick, 1/s: 15.0 (1 run), stretch 20.0 (x)", lines)
+
+    def test_the_summary_names_claims_that_failed(self):
+        self.assertIn("- CLAIM FAILED, none of its goals is counted: push", summary([], ["push"]).splitlines())
+
+    def test_what_never_came_is_no_number(self):
+        self.assertEqual(number(float("inf")), "none")
 
     def test_a_table_names_what_was_not_measured(self):
         self.assertIn("not measured", Table("c", "t", [Row("r", "ms", [])]).markdown())

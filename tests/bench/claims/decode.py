@@ -28,7 +28,7 @@ def ceiling(context, streams, tokens):
 
 def measure(context, server, text, streams, tokens):
     if server.target is None:
-        return OUTPUT / server.time(text.tokens(tokens, "decode0"), OUTPUT)[1]
+        return OUTPUT / server.time([text.tokens(tokens, "decode0")], OUTPUT)[1]
     requests = [load.request(f"s{i}", server, text.tokens(tokens, f"decode{i}"), OUTPUT) for i in range(streams)]
     answers = load.send(context, requests, limit_s=600)
     return load.rate_together(list(answers.values()))

@@ -1,8 +1,6 @@
 """What priority lanes and the batching window do: an interactive stream and a short question beside bulk requests, and short bulk
 prompts under open load with and without the window. Latency stands beside the throughput that it costs."""
-import os
 import random
-import time
 
 import load
 import prompts
@@ -18,7 +16,6 @@ WINDOWS_MS = (0, 5, 20)
 SHORT_PROMPT, SHORT_OUTPUT = (24, 64), (1, 4)
 RATES = (4, 12)  # short bulk requests a second
 WARM_S = 2
-IDLE_SPAN_S = 0.5
 
 
 def beside_bulk(context, server, text, fields, seed):
@@ -45,25 +42,6 @@ FIGURES = {"p50": ("the stream's median gap", "ms", False), "p99": ("its 99th pe
            "bulk": ("the bulk requests", "tokens/s out", True), "all": ("bulk requests and stream", "tokens/s out", True)}
 
 
-def cpu_seconds(server):
-    """Processor time of all processes of the cluster so far."""
-    total = 0
-    for pid in server.processes().values():
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
-def wait_until_idle(found):
-    """After its start a worker still readies the memory of its cache for some seconds."""
-    while True:
-        before = sum(map(cpu_seconds, found))
-        time.sleep(IDLE_SPAN_S)  # the span over which they are watched
-        if sum(map(cpu_seconds, found)) - before < 0.1 * IDLE_SPAN_S:
-            return
-
-
 def lanes(context):
     server = servers.colocated()
     as_bulk, as_equals = "ours", "all sent as interactive"
@@ -71,7 +49,6 @@ def lanes(context):
     with servers.running(server):
         text = prompts.Prompts(server.cluster)
         beside_bulk(context, server, text, LATER, "warm")
-        wait_until_idle([server])
         for i in range(context.repeats):
             for name, fields in ((as_bulk, LATER), (as_equals, None)):
                 seen[name].append(beside_bulk(context, server, text, fields, f"lanes{i}-{name}"))
@@ -94,10 +71,10 @@ def short_bulk(context, server, text, rate, span_s, seed):
         i = len(plan)
         plan.append(load.request(f"r{i}", server, text.tokens(draw.randint(*SHORT_PROMPT), f"{server.name}-{seed}-{i}"),
                                  draw.randint(*SHORT_OUTPUT), LATER, at=at))
-    before = cpu_seconds(server)
+    before = server.cpu_seconds()
     answers = list(load.send(context, plan).values())
     took = [1e3 * (a.done - a.start) for a in answers]
-    return {"p50": median(took), "p99": percentile(took, 0.99), "cpu": 1e3 * (cpu_seconds(server) - before) / len(plan),
+    return {"p50": median(took), "p99": percentile(took, 0.99), "cpu": 1e3 * (server.cpu_seconds() - before) / len(plan),
             "rate": len(plan) / max(a.done for a in answers)}
 
 
@@ -113,7 +90,6 @@ def window(context):
         text = prompts.Prompts(found[0].cluster)
         for server in found:
             short_bulk(context, server, text, max(RATES), WARM_S, "warm")
-        wait_until_idle(found)
         for rate in RATES:
             for i in range(1 if context.quick else 3):
                 for server in found:

@@ -11,7 +11,7 @@ LAYER_GOP = 0.2123  # per token of the default model, without attention
 
 def measure(context, server, text, tokens, seed):
     if server.target is None:
-        return tokens / server.time(text.tokens(tokens, seed))[0]
+        return tokens / server.time([text.tokens(tokens, seed)])[0]
     answer = load.send(context, [load.request("p", server, text.tokens(tokens, seed), 1)])["p"]
     return tokens / answer.ttft
 

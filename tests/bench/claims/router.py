@@ -10,6 +10,8 @@ import report  # noqa: E402
 
 PACE_US = 20_000
 STREAM_TOKENS = 128
+LONG_WORDS = 200  # of a prompt that ours, too, has computed by a prefill worker
+LEAST_SHARE = 0.8  # of the events that a pace asks for; what sends fewer was not measured at that pace
 PEERS = ("sglang-router", "vllm-router")
 
 LATENCIES = (("whole", 1, False), ("first", 8, True))  # kind, tokens, streamed
@@ -32,6 +34,16 @@ def latencies(setup, direct, seconds):
     return figures
 
 
+def disaggregated(setup, seconds):
+    """Requests of long prompts, each through a prefill worker."""
+    before = setup.sent_to_prefill() if setup.is_ours else 0
+    rate = setup.load(64, seconds, 1, stream=False, words=LONG_WORDS)
+    if setup.is_ours and setup.sent_to_prefill() - before < rate["requests"]:
+        raise RuntimeError("prompts were not given to the prefill worker")
+    return {"long requests": rate["requests_per_second"],
+            "cpu per long request": rate["router_cpu_s"] * 1e6 / rate["requests"]}
+
+
 def measure(context, start, direct, seconds):
     """One round of one router: figure -> value. `direct(setup, tokens, stream)` is the same without it."""
     figures = {}
@@ -41,6 +53,7 @@ def measure(context, start, direct, seconds):
         rate = setup.load(64, seconds, 1, stream=False)
         figures["requests"] = rate["requests_per_second"]
         figures["cpu per request"] = rate["router_cpu_s"] * 1e6 / rate["requests"]
+        figures.update(disaggregated(setup, seconds))
         for streams in (64, 512, 1024):
             result = setup.load(streams, seconds, STREAM_TOKENS, stream=True)
             figures[f"events {streams}"] = result["events_per_second"]
@@ -49,6 +62,8 @@ def measure(context, start, direct, seconds):
     with start(PACE_US) as setup:
         for streams in (64, 512):
             result = setup.load(streams, seconds + 1, 4 * STREAM_TOKENS, stream=True)
+            if result["events_per_second"] < LEAST_SHARE * streams * 1e6 / PACE_US:
+                raise RuntimeError(f"{streams} streams: {result['events_per_second']} events/s at a pace of {PACE_US} us")
             figures[f"paced {streams}"] = result["events_per_second"]
             figures[f"paced per cpu {streams}"] = result["events"] / result["router_cpu_s"]
     return figures
@@ -103,6 +118,8 @@ def table(samples):
             rows.append(row(f"the same without the router, {share}", "ms", f"straight {kind} {share}", False))
     rows.append(row("requests of one token, 64 connections", "1/s", "requests", factors=(2, 4)))
     rows.append(row("router's processor time a request, 64 connections", "us", "cpu per request", False))
+    rows.append(row(f"requests of one token, prompts of {LONG_WORDS} words, 64 connections", "1/s", "long requests"))
+    rows.append(row("router's processor time for each of these", "us", "cpu per long request", False))
     for streams in (64, 512, 1024):
         rows.append(row(f"events, {streams} streams, no pace", "1/s", f"events {streams}",
                         factors=None if streams == 1024 else (2, 4)))
@@ -118,6 +135,9 @@ def table(samples):
     notes = [
         "Ours: the production router before production workers (cores, sessions, threads, transfer) whose model takes no time.",
         "Peers: in their disaggregated modes before a fast backend that sends the same events; it is less work than a worker.",
+        f"Prompts are 8 words where nothing else is said: the peers send each to a prefill and a decode backend; ours, by its rule for "
+        f"short prompts, to the decode worker alone. Prompts of {LONG_WORDS} words take all three routers through both, and ours makes "
+        "them tokens and its workers a real offer, push and commit of each.",
         "Added latency of ours: over a request on a session straight to the worker (session_probe), which has no HTTP. "
         "Of a peer: over the same request straight to the backend. The lower of two runs, before and after, is "
         "subtracted, from medians and from 99th percentiles.",

@@ -5,7 +5,7 @@ import prompts
 import servers
 from report import Goal, Plot, Row, Table, median, percentile
 
-PROMPT, STREAM_PROMPT, STREAM_OUTPUT = 2800, 64, 4000
+PROMPT, STREAM_PROMPT, STREAM_OUTPUT = 2800, 64, 7000
 CALM_EVENTS = 60  # of the stream before the prompts arrive
 
 
@@ -17,6 +17,8 @@ def measure(context, server, text, attackers, seed):
                  for n in names]
     answers = load.send(context, requests, limit_s=200)
     stream, prompts_ = answers.pop("stream"), list(answers.values())
+    if not stream.cut:
+        raise RuntimeError(f"{server.name}: the stream ended before the prompts had their first tokens")
     since, until = min(a.sent for a in prompts_), max(a.events[0] for a in prompts_)
     gaps = [1e3 * g for g in stream.gaps(since, until)]
     return {"p50": median(gaps), "p99": percentile(gaps, 0.99), "longest": max(gaps),

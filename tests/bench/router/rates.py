@@ -4,6 +4,7 @@ answers as fast as it can be read. Processes run on this machine's loopback and 
 import ctypes
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -60,6 +61,7 @@ class Setup:
         self.port = None
         self.backend_port = None
         self.router_pids = []
+        self.is_ours = False
 
     def start(self, name, command):
         log = open(os.path.join(self.folder, name + ".log"), "w")
@@ -95,10 +97,10 @@ class Setup:
                 time.sleep(0.1)  # between two tries of a program that starts; the deadline above ends them
         raise RuntimeError(f"the router did not serve; see {self.folder}")
 
-    def load(self, connections, seconds, max_tokens, stream, warm=0.5):
+    def load(self, connections, seconds, max_tokens, stream, words=8, warm=0.5):
         """What router_load reports, with the router's processor time while it ran."""
         command = [os.path.join(self.programs, "router_load"), str(self.port), str(connections), "0", "", str(max_tokens),
-                   "stream" if stream else "whole"]
+                   "stream" if stream else "whole", str(words)]
 
         def run(length):
             command[4] = str(length)
@@ -117,6 +119,12 @@ class Setup:
 
     def resident_mb(self):
         return resident_mb(self.router_pids)
+
+    def sent_to_prefill(self):
+        """Requests that our router has given to a prefill worker so far."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            found = re.search(r'^tandem_disagg_decisions_total\{.*"remote".*\} (\S+)$', answer.read().decode(), re.M)
+        return float(found[1])
 
     def stop(self, keep_logs=False):
         for process in reversed(self.processes):
@@ -140,6 +148,7 @@ class Setup:
 def ours(programs, binaries, model, pace_us=0):
     """Our router, one prefill and one decode worker."""
     setup = Setup(programs)
+    setup.is_ours = True
     try:
         ports = {}
         for role in ("decode", "prefill"):

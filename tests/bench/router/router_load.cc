@@ -2,7 +2,8 @@
 // last one is answered. One thread, epoll; prints one JSON line.
 //
 // usage: router_load PORT CONNECTIONS WARM_SECONDS SECONDS MAX_TOKENS stream|whole [WORDS]
-// WORDS: length of the prompt, 8 unless given. Requests under way at the end of the warm-up or of
+// WORDS: length of the prompt, 8 unless given; each begins with another number, so that no cache
+// knows it. Requests under way at the end of the warm-up or of
 // the run are not counted as requests; events are counted as they arrive. Times in microseconds.
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -46,15 +47,14 @@ struct Connection {
   size_t left = 0;   // of the chunk or body
   bool last_chunk = false;
   char last_byte = 0;  // of the payload, to see an event's end across chunks
-  bool ok = true;
   uint64_t sent_at = 0, first_at = 0;
 };
 
 class Load {
  public:
   Load(int port, int connections, uint32_t max_tokens, bool stream, int words) {
-    std::string prompt;
-    for (int i = 0; i < words; ++i) prompt += i == 0 ? "once" : " upon";
+    std::string prompt(kNumberDigits, '0');
+    for (int i = 1; i < words; ++i) prompt += " upon";
     const std::string body = "{\"model\":\"bench\",\"prompt\":\"" + prompt +
                              "\",\"max_tokens\":" + std::to_string(max_tokens) +
                              ",\"ignore_eos\":true,\"stream\":" + (stream ? "true" : "false") + "}";
@@ -62,6 +62,7 @@ class Load {
         "POST /v1/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
         "Content-Length: " +
         std::to_string(body.size()) + "\r\n\r\n" + body;
+    number_at_ = request_.find("\"prompt\":\"") + std::strlen("\"prompt\":\"");
     connections_.resize(connections);
     for (int i = 0; i < connections; ++i) Connect(i, port);
   }
@@ -119,10 +120,17 @@ class Load {
   void Send(Connection& c) {
     c.part = Connection::Part::kHead;
     c.first_at = 0;
-    c.ok = true;
     c.sent_at = NowUs();
+    NumberPrompt();
     const ssize_t size = send(c.fd, request_.data(), request_.size(), MSG_NOSIGNAL);
     TANDEM_CHECK_MSG(size == static_cast<ssize_t>(request_.size()), "a request was not taken");
+  }
+
+  void NumberPrompt() {
+    uint64_t rest = ++number_;
+    for (size_t i = kNumberDigits; i-- > 0; rest /= 10) {
+      request_[number_at_ + i] = static_cast<char>('0' + rest % 10);
+    }
   }
 
   void OnReady(Connection& c) {
@@ -155,7 +163,7 @@ class Load {
     using Part = Connection::Part;
     if (c.part == Part::kHead) {
       if (c.line.size() < 4 || c.line.compare(c.line.size() - 4, 4, "\r\n\r\n") != 0) return;
-      c.ok = c.line.compare(9, 3, "200") == 0;
+      if (c.line.compare(9, 3, "200") != 0) ++failed_;
       const char* length = strcasestr(c.line.c_str(), "\r\ncontent-length:");
       c.part = length != nullptr ? Part::kBody : Part::kSize;
       if (length != nullptr) c.left = std::strtoul(length + 17, nullptr, 10);
@@ -187,14 +195,17 @@ class Load {
   void Answered(Connection& c) {
     if (c.sent_at >= counting_from_) {
       ++requests_;
-      if (!c.ok) ++failed_;
       whole_us_.push_back(static_cast<uint32_t>(NowUs() - c.sent_at));
       if (c.first_at != 0) first_us_.push_back(static_cast<uint32_t>(c.first_at - c.sent_at));
     }
     Send(c);
   }
 
+  static constexpr size_t kNumberDigits = 8;
+
   std::string request_;
+  size_t number_at_ = 0;
+  uint64_t number_ = NowUs();  // of the last prompt; another run begins elsewhere
   const int epoll_ = epoll_create1(0);
   std::vector<Connection> connections_;
   char buffer_[1 << 16];

@@ -118,7 +118,12 @@ TEST(RouterConfigTest, UnknownFlagNamesTheNearest) {
 TEST(RouterConfigTest, UnknownVariableNamesTheNearest) {
   EXPECT_EQ(RouterErrorWith({}, {"TANDEM_LISTEN_PROT=1"}),
             "unknown environment variable TANDEM_LISTEN_PROT; did you mean TANDEM_LISTEN_PORT?");
-  EXPECT_EQ(RouterErrorWith({}, {"TANDEM_TEST_MODEL=m"}), "no error");
+}
+
+TEST(RouterConfigTest, VariablesOfScriptsAreNoSettings) {
+  EXPECT_EQ(RouterErrorWith({}, {"TANDEM_TEST_MODEL=m", "TANDEM_CACHE=/c"}), "no error");
+  EXPECT_THAT(RouterErrorWith({}, {"TANDEM_CACHES=/c"}),
+              HasSubstr("unknown environment variable TANDEM_CACHES"));
 }
 
 TEST(RouterConfigTest, UnknownKeyNamesLineAndNearest) {
