@@ -107,7 +107,7 @@ struct DecodeConfig : WorkerConfig {
   uint32_t max_prefill_tokens_per_step =
       256;  // local filling beside running streams: bounds their stalls
   // Longest step in which interactive sequences decode and others fill, or bulk ones decode; zero:
-  // twice the interactive decoding alone.
+  // twice the interactive decoding.
   Duration step_budget{};
 };
 

@@ -41,7 +41,9 @@ uint32_t PartSize(const RunnableSequence& s, uint32_t room) {
 // limit, from the work planned before it.
 class TimeRoom {
  public:
-  TimeRoom(const StepLimits& limits, const StepCostModel& cost) : limits_(limits), cost_(cost) {}
+  // `arriving`: the decoding, one token each, of interactive sequences that are not that far yet.
+  TimeRoom(const StepLimits& limits, const StepCostModel& cost, const StepWork& arriving)
+      : limits_(limits), cost_(cost), arriving_(arriving) {}
 
   // The next sequence is `s`.
   void Reach(const RunnableSequence& s) {
@@ -71,7 +73,7 @@ class TimeRoom {
     if (limits_.max_time > Duration::zero()) {
       limit_ = limits_.max_time;
     } else if (decodes_) {
-      LimitToStretch();
+      LimitToStretchOf(work_ + arriving_);
     }
   }
   void EndInteractive() {
@@ -79,23 +81,33 @@ class TimeRoom {
     if (work_.rows == 0) {
       limit_ = Duration::max();  // nobody waits for it
     } else if (!decodes_ && cost_.fitted()) {
-      LimitToStretch();
+      LimitToStretchOf(work_);
     }
   }
-  void LimitToStretch() {
+  void LimitToStretchOf(const StepWork& work) {
     if (limits_.max_stretch <= 0) return;
     const auto stretched =
-        std::chrono::duration_cast<Duration>(limits_.max_stretch * cost_.Predict(work_));
+        std::chrono::duration_cast<Duration>(limits_.max_stretch * cost_.Predict(work));
     limit_ = std::min(limit_, stretched);
   }
 
   const StepLimits& limits_;
   const StepCostModel& cost_;
+  const StepWork arriving_;
   StepWork work_;
   Stage stage_ = Stage::kDecoding;
   bool decodes_ = false;  // something interactive does
   Duration limit_ = Duration::max();
 };
+
+// See TimeRoom.
+StepWork Arriving(absl::Span<const RunnableSequence> runnable) {
+  StepWork work;
+  for (const RunnableSequence& s : runnable) {
+    if (Interactive(s) && !Decodes(s) && s.samples) work += WorkOf(s.total, 1);
+  }
+  return work;
+}
 
 // The room that `s` may use.
 uint32_t TokensFor(const RunnableSequence& s, const Room& room) {
@@ -155,7 +167,7 @@ std::vector<PlannedPart> PlanStep(absl::Span<const RunnableSequence> runnable,
       OldestOf(order, [](const RunnableSequence& s) { return !Decodes(s) && Interactive(s); });
 
   std::vector<PlannedPart> plan;
-  TimeRoom time(limits, cost);
+  TimeRoom time(limits, cost, Arriving(runnable));
   for (const RunnableSequence* s : order) {
     if (s == &oldest) Release(oldest, set_aside, &room);
     time.Reach(*s);

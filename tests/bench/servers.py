@@ -100,7 +100,7 @@ class LlamaApi:
     def __init__(self, context, name, model, sequences=1, tokens=8192):
         """`tokens` of each of `sequences`."""
         self.name = name
-        settings = {"model": model, "threads": 2, "sequences": sequences, "tokens": tokens, "flash": False}
+        settings = {"model": model, "threads": 2, "sequences": sequences, "tokens": tokens, "flash": True}
         self._command = [os.path.join(context.peers, "bin", "python"),
                          os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "llama_native.py"),
                          json.dumps(settings)]

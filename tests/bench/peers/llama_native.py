@@ -11,7 +11,6 @@ import llama_cpp
 BATCH = 2048
 
 settings = json.loads(sys.argv[1])
-llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), None)
 llama_cpp.llama_backend_init()
 model = llama_cpp.llama_model_load_from_file(settings["model"].encode(), llama_cpp.llama_model_default_params())
 params = llama_cpp.llama_context_default_params()

@@ -196,8 +196,7 @@ def peer(name, programs, environment, pace_us=0):
         setup.port = _free_port()
         router = setup.start("router", [
             os.path.join(environment, "bin", name), *PEER_COMMANDS[name](*urls), "--host", "127.0.0.1", "--port",
-            str(setup.port), "--policy", "round_robin", "--max-concurrent-requests", "4096", "--prometheus-port",
-            str(_free_port())])
+            str(setup.port), "--policy", "round_robin", "--prometheus-port", str(_free_port())])
         setup.await_answer()
         setup.router_pids = _descendants(router.pid)
     except BaseException:

@@ -98,8 +98,26 @@ constexpr StepLimits kTwice = {
 TEST(PlanStepTest, LongWorkIsAsMuchAsFitsIntoTheTimeBesideDecoding) {
   const auto plan = PlanStep({Runnable(1, 9, 10), Runnable(2, 16, 100)}, kTwice, FiveAndOneEach());
   ASSERT_EQ(plan.size(), 2u);
-  EXPECT_GE(plan[1].count, 5u);  // 2 x 6 ms is what 7 tokens take
-  EXPECT_LE(plan[1].count, 6u);
+  EXPECT_GE(plan[1].count, 7u);  // 2 x 7 ms, of both decoding, is what 9 tokens take
+  EXPECT_LE(plan[1].count, 8u);
+}
+
+TEST(PlanStepTest, PromptsInHandCountAsIfTheyDecoded) {
+  std::vector<RunnableSequence> runnable = {Runnable(1, 9, 10)};
+  for (uint32_t i = 2; i <= 8; ++i) runnable.push_back(Runnable(i, 16, 100));
+  const auto plan = PlanStep(runnable, kTwice, FiveAndOneEach());
+  const StepWork work = WorkOf(plan);
+  EXPECT_GE(work.rows, 19u);  // 2 x 13 ms, of eight decoding, is what 21 tokens take
+  EXPECT_LE(work.rows, 21u);
+}
+
+TEST(PlanStepTest, BulkPromptsInHandGiveTheStepNoMoreTime) {
+  std::vector<RunnableSequence> runnable = {Runnable(1, 9, 10)};
+  for (uint32_t i = 2; i <= 8; ++i) {
+    runnable.push_back(Runnable(i, 16, 100));
+    runnable.back().lane = Lane::kBulk;
+  }
+  EXPECT_LE(WorkOf(PlanStep(runnable, kTwice, FiveAndOneEach())).rows, 7u);
 }
 
 TEST(PlanStepTest, WithoutDecodingOnlyALimitOfTimeBoundsLongWork) {
