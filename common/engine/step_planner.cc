@@ -41,9 +41,9 @@ uint32_t PartSize(const RunnableSequence& s, uint32_t room) {
 // limit, from the work planned before it.
 class TimeRoom {
  public:
-  // `arriving`: the decoding, one token each, of interactive sequences that are not that far yet.
-  TimeRoom(const StepLimits& limits, const StepCostModel& cost, const StepWork& arriving)
-      : limits_(limits), cost_(cost), arriving_(arriving) {}
+  // `arriving`: how many interactive sequences will decode that do not yet.
+  TimeRoom(const StepLimits& limits, const StepCostModel& cost, uint32_t arriving)
+      : limits_(limits), cost_(cost), arriving_{.rows = arriving} {}
 
   // The next sequence is `s`.
   void Reach(const RunnableSequence& s) {
@@ -93,7 +93,7 @@ class TimeRoom {
 
   const StepLimits& limits_;
   const StepCostModel& cost_;
-  const StepWork arriving_;
+  const StepWork arriving_;  // their rows; what they attend to is their own affair
   StepWork work_;
   Stage stage_ = Stage::kDecoding;
   bool decodes_ = false;  // something interactive does
@@ -101,12 +101,10 @@ class TimeRoom {
 };
 
 // See TimeRoom.
-StepWork Arriving(absl::Span<const RunnableSequence> runnable) {
-  StepWork work;
-  for (const RunnableSequence& s : runnable) {
-    if (Interactive(s) && !Decodes(s) && s.samples) work += WorkOf(s.total, 1);
-  }
-  return work;
+uint32_t Arriving(absl::Span<const RunnableSequence> runnable) {
+  return std::count_if(runnable.begin(), runnable.end(), [](const RunnableSequence& s) {
+    return Interactive(s) && !Decodes(s) && s.samples;
+  });
 }
 
 // The room that `s` may use.

@@ -7,12 +7,13 @@
 //
 // Time protects interactive streams. Interactive decoding is never held back for it. While anything
 // interactive is runnable, all bulk work, decoding too, joins only as far as the step keeps its
-// limit, which is reckoned over the interactive decoding, that of the interactive prompts in hand
-// with it: streams are promised no faster pace than they have once these decode, and eight prompts
-// that came at once are not filled at the pace of the first one's lone stream. Where nothing decodes
-// (it is the prompts that wait for their first token), bulk work makes the step at most
-// `max_stretch` times as long as the interactive work in it. With bulk work alone there is no limit
-// of time: tokens and sequences bound the step, and batches are as large as they get.
+// limit. That is reckoned over the interactive decoding, with a row for each interactive prompt in
+// hand: eight prompts that came at once are not filled at the pace of the first one's lone stream.
+// A long context adds nothing, so one long prompt holds up the streams no more than a short one.
+// Where nothing interactive decodes (it is the prompts that wait for their first token), bulk work
+// makes the step at most `max_stretch` times as long as the interactive work in it. With bulk work
+// alone there is no limit of time: tokens and sequences bound the step, and batches are as large as
+// they get.
 //
 // Progress, in either lane: the oldest runnable sequence is in every plan. Ages never change and
 // only what is younger keeps arriving, so the oldest finishes, then the next is the oldest, and so
@@ -52,8 +53,8 @@ struct StepLimits {
       512;  // per step, of sequences that miss more than one token; bounds a step's time
   uint32_t max_sequences = 256;
   // What a step with interactive and other than interactive decoding work in it may take. Zero:
-  // `max_stretch` times what the interactive decoding takes, where there is any, counting prompts in
-  // hand as if they decoded; zero as well: as long as it likes.
+  // `max_stretch` times what the interactive decoding takes, where there is any, with a row for
+  // each interactive prompt in hand; zero as well: as long as it likes.
   Duration max_time{};
   double max_stretch = 0;
 };

@@ -111,6 +111,22 @@ TEST(PlanStepTest, PromptsInHandCountAsIfTheyDecoded) {
   EXPECT_LE(work.rows, 21u);
 }
 
+TEST(PlanStepTest, TheLengthOfAPromptInHandGivesTheStepNoMoreTime) {
+  StepCostModel cost;  // 5 ms, 1 for a row, 1 for 10 positions read
+  for (int i = 0; i < 50; ++i) {
+    for (const uint32_t start : {0, 20, 100, 200}) {
+      for (const uint32_t count : {1, 4, 16}) {
+        const StepWork work = WorkOf(start, count);
+        cost.Observe(work, std::chrono::milliseconds(5 + work.rows + work.read / 10));
+      }
+    }
+  }
+  const auto rows_beside = [&](uint32_t prompt) {
+    return WorkOf(PlanStep({Runnable(1, 9, 10), Runnable(2, 0, prompt)}, kTwice, cost)).rows;
+  };
+  EXPECT_LE(rows_beside(2000), rows_beside(100));
+}
+
 TEST(PlanStepTest, BulkPromptsInHandGiveTheStepNoMoreTime) {
   std::vector<RunnableSequence> runnable = {Runnable(1, 9, 10)};
   for (uint32_t i = 2; i <= 8; ++i) {
