@@ -33,4 +33,5 @@ def run(context):
     return [Table("eight", "eight streams end to end", [row],
                   ["All output tokens over the time from the first request to the last token, prefill included.",
                    "The column ours is one worker for both with 2 threads, as the peers have. llama.cpp through its API: compiled for "
-                   "this processor, all prompts in one batch, without server, client and sampling. Goals are end to end and take servers."])]
+                   "this processor, all prompts in one batch, without server, client and sampling. Goals are end to end: they take the "
+                   "servers."])]

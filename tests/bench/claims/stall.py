@@ -62,7 +62,8 @@ def goals(seen, ours, figure):
     swept = [median([m["longest"] for m in ms]) for n, ms in seen.items() if n.startswith("llama.cpp") and serves(seen, n)]
     return [Goal("must", "3 x the median gap", 3 * median([m["p50"] for m in seen[ours]])),
             Goal("must", "1/100 of llama.cpp's default", median(default) / 100 if default else None),
-            Goal("must", f"1/10 of llama.cpp's best, of settings that let prompts wait at most {PATIENCE} x as long", min(swept) / 10 if swept else None)]
+            Goal("must", f"1/10 of llama.cpp's best, of settings that let prompts wait at most {PATIENCE} x as long",
+                 min(swept) / 10 if swept else None)]
 
 
 FIGURES = {"longest": "longest gap of the stream", "p99": "its 99th percentile gap", "p50": "its median gap",
