@@ -51,7 +51,7 @@ class Watch:
         return time.monotonic(), _withheld_seconds(), _busy_seconds() - _withheld_seconds() - _own_seconds()
 
     def words(self):
-        seconds, withheld, others = (now - began for now, began in zip(self._now(), self._began))
+        seconds, withheld, others = (after - before for after, before in zip(self._now(), self._began))
         withheld, others = (share / (seconds * self._cores) for share in (withheld, others))
         busy = " (BUSY: expect noise)" if others > self.BUSY else ""
         return (f"{seconds:.0f} s, in which the host withheld {100 * withheld:.1f} % of the cores and other programs and the kernel used "

@@ -60,6 +60,18 @@ class ReportTest(unittest.TestCase):
         self.assertIn("not measured", Table("c", "t", [Row("r", "ms", [])]).markdown())
 
 
+class AnswerTest(unittest.TestCase):
+    def test_fewer_tokens_than_were_asked_for_are_no_answer(self):
+        whole = answer([1, 2, 3])
+        self.assertTrue(whole.ok)
+        whole.usage = {"completion_tokens": 3}
+        self.assertTrue(whole.ok)
+        whole.usage = {"completion_tokens": 2}
+        self.assertFalse(whole.ok)
+        whole.cut = True
+        self.assertTrue(whole.ok)
+
+
 class TraceTest(unittest.TestCase):
     def test_drawn_arrivals_keep_their_rate_however_uneven(self):
         for bursty in (False, True):

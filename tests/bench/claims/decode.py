@@ -41,9 +41,9 @@ def goals(row, context, streams, tokens):
     bandwidth = row.ceiling
     found = []
     for name, by_same, by_fastest, share in (("must", 2.2, 1.3, 0.65), ("stretch", 3, 1.8, 0.85)):
-        for factor, peer, words in ((by_same, same, "llama.cpp, same file"), (by_fastest, fastest, "llama.cpp's fastest form")):
-            found.append(Goal(name, f"{factor} x {words}, or {100 * share:.0f} % of the read bandwidth where that is less",
-                              min(factor * peer, share * bandwidth) if peer else None))
+        found.append(Goal(name, f"{by_same} x llama.cpp, same file", same and by_same * same))
+        found.append(Goal(name, f"{by_fastest} x llama.cpp's fastest form, or {100 * share:.0f} % of the read bandwidth",
+                          min(by_fastest * fastest, share * bandwidth) if fastest else share * bandwidth))
     return found
 
 

@@ -6,7 +6,7 @@ import servers
 from report import Goal, Plot, Row, Table, median, percentile
 
 PROMPT, STREAM_PROMPT, STREAM_OUTPUT = 2800, 64, 7000
-PATIENCE = 2
+SMALLEST, PATIENCE = 16, 2
 CALM_EVENTS = 60  # of the stream before the prompts arrive
 
 
@@ -32,10 +32,10 @@ def all_servers(context):
     if context.peers:
         found.append(servers.Llama(context, servers.LLAMA, context.model))
         found += [servers.Llama(context, f"{servers.LLAMA}, -b {n} -ub {n}", context.model, n_batch=n, n_ubatch=n)
-                  for n in (256, 128, 64, 16)]
+                  for n in (256, 128, 64, SMALLEST)]
         found.append(servers.Llama(context, servers.LLAMA_FASTEST, servers.q4_0(context)))
         found += [servers.Llama(context, f"{servers.LLAMA_FASTEST}, -b {n} -ub {n}", servers.q4_0(context), n_batch=n, n_ubatch=n)
-                  for n in (128, 64, 16)]
+                  for n in (128, 64, SMALLEST)]
     return found
 
 
@@ -46,9 +46,11 @@ def rounds(context, server, apart, attackers):
     return 2 if attackers == 1 or server.name == servers.LLAMA else 1
 
 
-def serves(seen, name):
-    """Whether prompts wait at most PATIENCE times as long with this setting of llama.cpp as by default: the smaller the batch
-    the shorter the gaps, until prompts are not served any more."""
+def is_bar(seen, name):
+    """Whether this setting of llama.cpp counts as one of its best. The smaller the batch the shorter the gaps, until prompts are
+    not served any more: the smallest counts only where they wait at most PATIENCE times as long as by default."""
+    if not name.endswith(f"-ub {SMALLEST}"):
+        return True
     wait, by_default = (median([m["wait"] for m in seen[n]]) for n in (name, name.split(", -b")[0]))
     return wait <= PATIENCE * by_default
 
@@ -59,10 +61,10 @@ def goals(seen, ours, figure):
     if figure != "longest":
         return []
     default = [m["longest"] for m in seen.get(servers.LLAMA, [])]
-    swept = [median([m["longest"] for m in ms]) for n, ms in seen.items() if n.startswith("llama.cpp") and serves(seen, n)]
+    swept = [median([m["longest"] for m in ms]) for n, ms in seen.items() if n.startswith("llama.cpp") and is_bar(seen, n)]
     return [Goal("must", "3 x the median gap", 3 * median([m["p50"] for m in seen[ours]])),
             Goal("must", "1/100 of llama.cpp's default", median(default) / 100 if default else None),
-            Goal("must", f"1/10 of llama.cpp's best, of settings that let prompts wait at most {PATIENCE} x as long",
+            Goal("must", "1/10 of llama.cpp's best",
                  min(swept) / 10 if swept else None)]
 
 
@@ -95,6 +97,8 @@ def run(context):
             tables.append(Table(f"stall-{attackers}", f"a running stream while {attackers} prompt(s) of {PROMPT} tokens arrive", rows,
                                 ["The column ours is one prefill and one decode worker with one thread each; one worker for both, "
                                  "2 threads, that fills in bounded chunks, stands among the peers.",
+                                 f"llama.cpp's best: of all its settings; -b {SMALLEST} only where prompts wait at most {PATIENCE} x as "
+                                 "long as by default.",
                                  "Every prompt is new to every cache. Gaps count from the arrival until the last prompt has its "
                                  "first token."], [plot]))
     return tables
