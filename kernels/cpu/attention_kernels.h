@@ -19,6 +19,7 @@ namespace tandem {
 
 inline constexpr int kSplitTokens = 256;
 inline constexpr int kMaxTileQueries = 128;  // rows * group of a tile
+inline constexpr int kPiecesAhead = 3;       // see KeysAhead
 
 // Attention of `rows` rows of one sequence at positions first_position, +1, ...; with the `group`
 // query heads that share one KV head. rows * group <= kMaxTileQueries.
@@ -37,6 +38,15 @@ struct AttentionTile {
   const uint32_t* table = nullptr;
 };
 
+// Keys are used block by block, then values; memory answers later than one block takes to compute,
+// and blocks lie apart, so that the hardware does not see the next one coming. So a block's keys or
+// values, a piece, are asked for while the third one before them is computed. These are the pieces
+// that the calling thread is likely to use after the split; null where there is none. Only speed
+// depends on them.
+struct KeysAhead {
+  const std::byte* piece[kPiecesAhead] = {};
+};
+
 // A tile has rows * group states, one for each (row, head): head_dim output sums, then the sum of
 // weights, then the largest score. Each takes StateFloats(head_dim) floats.
 inline constexpr int StateFloats(int head_dim) { return head_dim + 8; }
@@ -47,11 +57,12 @@ inline constexpr int SplitScratchFloats(int head_dim, int rows, int group) {
 
 // Computes split `split` for every row that reaches into it; the states of other rows are left as
 // they are.
-using AttendSplitFunction = void (*)(const AttentionTile& tile, int split, float* scratch,
-                                     float* states);
+using AttendSplitFunction = void (*)(const AttentionTile& tile, int split, const KeysAhead& next,
+                                     float* scratch, float* states);
 
 namespace avx2 {
-void AttendSplit(const AttentionTile& tile, int split, float* scratch, float* states);
+void AttendSplit(const AttentionTile& tile, int split, const KeysAhead& next, float* scratch,
+                 float* states);
 // Merges the states of a later split into `total`, for the rows that reach into it. For split 0,
 // sets total.
 void MergeSplit(const AttentionTile& tile, int split, const float* states, float* total);
@@ -60,7 +71,8 @@ void FinishTile(const AttentionTile& tile, const float* total, float* out);
 }  // namespace avx2
 
 namespace avx512 {
-void AttendSplit(const AttentionTile& tile, int split, float* scratch, float* states);
+void AttendSplit(const AttentionTile& tile, int split, const KeysAhead& next, float* scratch,
+                 float* states);
 }
 
 }  // namespace tandem

@@ -30,12 +30,13 @@ inline int Visible(const AttentionTile& tile, int row, int b) {
   return tokens < kBlock ? tokens : kBlock;
 }
 
-// Blocks lie apart in memory, so the hardware does not see the next one coming, and memory answers
-// later than one block takes to compute. The L2 cache is near enough: asking for L1 was slower.
-inline constexpr int kBlocksAhead = 4;
-inline void Prefetch(const std::byte* stored, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(stored + i), _MM_HINT_T1);
+// Asks for a part of a piece, see KeysAhead. The L2 cache is near enough: asking for L1 was slower.
+// Always inlined: for GCC 12 a prefetch is no effect, so it drops calls of a function that does
+// nothing else.
+[[gnu::always_inline]] inline void Prefetch(const std::byte* piece, int64_t offset, int64_t bytes) {
+  if (piece == nullptr) return;
+  for (int64_t i = offset; i < offset + bytes; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(piece + i), _MM_HINT_T1);
   }
 }
 
@@ -125,11 +126,15 @@ inline void ScoreTransposed(const float* const* q, const float* keys, int head_d
 }
 
 // q . key of kQueries queries for a block's tokens as they lie: a lane is a partial sum. Four
-// tokens at a time, so that the sums of three queries stay in 16 registers.
+// tokens at a time, so that the sums of three queries stay in 16 registers. Meanwhile the same part
+// of the piece `ahead` is asked for: a core waits for some two dozen lines at once, and would stand
+// still if it asked for all of the piece in one go.
 template <int kQueries, class Stored>
 inline void ScoreStored(const float* const* q, const Stored& keys, int head_dim, float scale,
-                        float* scores) {
+                        const std::byte* ahead, float* scores) {
+  const int four_tokens = 4 * head_dim * Stored::kBytes;
   for (int first = 0; first < kBlock; first += 4) {
+    Prefetch(ahead, first / 4 * four_tokens, four_tokens);
     __m256 sum[kQueries][4];
 #pragma GCC unroll 4
     for (int i = 0; i < kQueries; ++i) {
@@ -174,8 +179,10 @@ struct Queries {
 // become minus infinity.
 template <class V, int kQueries, class Stored>
 inline void ScoreBlock(const AttentionTile& tile, const Queries& queries, int b, int begin, int end,
-                       int head_dim, const Stored& keys, float* scratch, float* scores) {
+                       int head_dim, const Stored& keys, const std::byte* ahead, float* scratch,
+                       float* scores) {
   if (end - begin >= kTransposeFrom) {
+    Prefetch(ahead, 0, int64_t{kBlock} * head_dim * Stored::kBytes);
     Transpose(keys, head_dim, scratch);
     ForEachTile<kQueries>(begin, end, [&](auto size, int s) {
       constexpr int kCount = decltype(size)::value;
@@ -192,7 +199,7 @@ inline void ScoreBlock(const AttentionTile& tile, const Queries& queries, int b,
   } else {
     ForEachTile<3>(begin, end, [&](auto size, int s) {
       ScoreStored<decltype(size)::value>(queries.q + s, keys, head_dim, tile.scale,
-                                         scores + s * kSplitTokens);
+                                         s == begin ? ahead : nullptr, scores + s * kSplitTokens);
     });
   }
   for (int s = begin; s < end; ++s) {
@@ -220,10 +227,10 @@ inline void Soften(float* scores, int tokens, float* weight_sum, float* max) {
 }
 
 // state += sum over tokens of weight * value, for kQueries queries and kVectors vectors of a head's
-// elements.
+// elements. Meanwhile the same part of the piece `ahead` is asked for.
 template <class V, int kQueries, int kVectors, class Stored>
 inline void AccumulateVectors(const Stored& values, int first, int head_dim, const float* weights,
-                              int tokens, float* states, int state_floats) {
+                              int tokens, const std::byte* ahead, float* states, int state_floats) {
   typename V::F sum[kQueries][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i) {
@@ -233,6 +240,7 @@ inline void AccumulateVectors(const Stored& values, int first, int head_dim, con
     }
   }
   for (int t = 0; t < tokens; ++t) {
+    Prefetch(ahead, (t * head_dim + first) * Stored::kBytes, kVectors * V::kLanes * Stored::kBytes);
     typename V::F value[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
@@ -258,14 +266,14 @@ inline void AccumulateVectors(const Stored& values, int first, int head_dim, con
 
 template <class V, int kQueries, class Stored>
 inline void AccumulateValues(const Stored& values, int head_dim, const float* weights, int tokens,
-                             float* states, int state_floats) {
+                             const std::byte* ahead, float* states, int state_floats) {
   int d = 0;
   for (; d + 4 * V::kLanes <= head_dim; d += 4 * V::kLanes) {
-    AccumulateVectors<V, kQueries, 4>(values, d, head_dim, weights, tokens, states + d,
+    AccumulateVectors<V, kQueries, 4>(values, d, head_dim, weights, tokens, ahead, states + d,
                                       state_floats);
   }
   for (; d < head_dim; d += 8) {
-    AccumulateVectors<Vector8, kQueries, 1>(values, d, head_dim, weights, tokens, states + d,
+    AccumulateVectors<Vector8, kQueries, 1>(values, d, head_dim, weights, tokens, ahead, states + d,
                                             state_floats);
   }
 }
@@ -275,12 +283,14 @@ inline void AccumulateValues(const Stored& values, int head_dim, const float* we
 // zero, it might be NaN.
 template <class V, int kQueries, class Stored>
 inline void AddBlock(const AttentionTile& tile, int b, int begin, int end, int head_dim,
-                     const Stored& values, const float* weights, float* states) {
+                     const Stored& values, const float* weights, const std::byte* ahead,
+                     float* states) {
   const int state_floats = StateFloats(head_dim);
   const auto add = [&](int from, int to, int tokens) {
     ForEachTile<kQueries>(from, to, [&](auto size, int s) {
       AccumulateValues<V, decltype(size)::value>(values, head_dim, weights + s * kSplitTokens,
-                                                 tokens, states + s * state_floats, state_floats);
+                                                 tokens, s == begin ? ahead : nullptr,
+                                                 states + s * state_floats, state_floats);
     });
   };
   int s = begin;
@@ -300,7 +310,8 @@ inline Floats Widen(const Floats& stored, int, float*) { return stored; }
 // kHeadDim 0 stands for any. A head_dim known to the compiler makes addresses constants, and
 // changes nothing else.
 template <class V, int kQueries, class Stored, int kHeadDim>
-void AttendSplitOf(const AttentionTile& tile, int split, float* scratch, float* states) {
+void AttendSplitOf(const AttentionTile& tile, int split, const KeysAhead& next, float* scratch,
+                   float* states) {
   const int head_dim = kHeadDim != 0 ? kHeadDim : tile.head_dim;
   const int state_floats = StateFloats(head_dim);
   const int first_token = split * kSplitTokens;
@@ -311,14 +322,21 @@ void AttendSplitOf(const AttentionTile& tile, int split, float* scratch, float* 
   const int end = tile.rows * tile.group;
   float* const scores = scratch + kBlock * head_dim;  // [query][kSplitTokens]
   const int64_t block_bytes = int64_t{kBlock} * head_dim * Stored::kBytes;
-  const auto stored_keys = [&](int b) { return tile.keys + tile.table[b] * tile.block_stride; };
   const auto first_query = [&](int b) { return FirstRowAt(tile, b * kBlock) * tile.group; };
   const Queries queries(tile);
 
-  for (int b = first_block; b < end_block; ++b) {
-    if (b + kBlocksAhead < end_block) Prefetch(stored_keys(b + kBlocksAhead), block_bytes);
-    ScoreBlock<V, kQueries>(tile, queries, b, first_query(b), end, head_dim, Stored(stored_keys(b)),
-                            scratch, scores + b * kBlock - first_token);
+  const int num_blocks = end_block - first_block;
+  const std::byte* pieces[2 * kBlocksPerSplit + kPiecesAhead];  // as they are used
+  for (int i = 0; i < num_blocks; ++i) {
+    pieces[i] = tile.keys + tile.table[first_block + i] * tile.block_stride;
+    pieces[num_blocks + i] = pieces[i] + tile.value_offset;
+  }
+  for (int i = 0; i < kPiecesAhead; ++i) pieces[2 * num_blocks + i] = next.piece[i];
+  const std::byte* const* piece = pieces;
+
+  for (int b = first_block; b < end_block; ++b, ++piece) {
+    ScoreBlock<V, kQueries>(tile, queries, b, first_query(b), end, head_dim, Stored(*piece),
+                            piece[kPiecesAhead], scratch, scores + b * kBlock - first_token);
   }
   for (int s = first_query(first_block); s < end; ++s) {
     float* const state = states + s * state_floats;
@@ -327,38 +345,39 @@ void AttendSplitOf(const AttentionTile& tile, int split, float* scratch, float* 
               state + head_dim, state + head_dim + 1);
     for (int i = 0; i < head_dim; ++i) state[i] = 0.0f;
   }
-  for (int b = first_block; b < end_block; ++b) {
-    const Stored values(stored_keys(b) + tile.value_offset);
-    if (b + kBlocksAhead < end_block) {
-      Prefetch(stored_keys(b + kBlocksAhead) + tile.value_offset, block_bytes);
-    }
+  for (int b = first_block; b < end_block; ++b, ++piece) {
+    const Stored values(*piece);
+    const std::byte* const ahead = piece[kPiecesAhead];
     const float* const weights = scores + b * kBlock - first_token;
     const int begin = first_query(b);
     if (end - begin > kQueries) {
+      Prefetch(ahead, 0, block_bytes);
       AddBlock<V, kQueries>(tile, b, begin, end, head_dim,
-                            Widen(values, kBlock * head_dim, scratch), weights, states);
+                            Widen(values, kBlock * head_dim, scratch), weights, nullptr, states);
     } else {
-      AddBlock<V, kQueries>(tile, b, begin, end, head_dim, values, weights, states);
+      AddBlock<V, kQueries>(tile, b, begin, end, head_dim, values, weights, ahead, states);
     }
   }
 }
 
 template <class V, int kQueries, class Stored>
-inline void AttendSplitIn(const AttentionTile& tile, int split, float* scratch, float* states) {
+inline void AttendSplitIn(const AttentionTile& tile, int split, const KeysAhead& next,
+                          float* scratch, float* states) {
   switch (tile.head_dim) {
     case 64:
-      return AttendSplitOf<V, kQueries, Stored, 64>(tile, split, scratch, states);
+      return AttendSplitOf<V, kQueries, Stored, 64>(tile, split, next, scratch, states);
     case 128:
-      return AttendSplitOf<V, kQueries, Stored, 128>(tile, split, scratch, states);
+      return AttendSplitOf<V, kQueries, Stored, 128>(tile, split, next, scratch, states);
     default:
-      return AttendSplitOf<V, kQueries, Stored, 0>(tile, split, scratch, states);
+      return AttendSplitOf<V, kQueries, Stored, 0>(tile, split, next, scratch, states);
   }
 }
 
 template <class V, int kQueries>
-inline void AttendSplitBy(const AttentionTile& tile, int split, float* scratch, float* states) {
-  if (tile.half) return AttendSplitIn<V, kQueries, Halves>(tile, split, scratch, states);
-  return AttendSplitIn<V, kQueries, Floats>(tile, split, scratch, states);
+inline void AttendSplitBy(const AttentionTile& tile, int split, const KeysAhead& next,
+                          float* scratch, float* states) {
+  if (tile.half) return AttendSplitIn<V, kQueries, Halves>(tile, split, next, scratch, states);
+  return AttendSplitIn<V, kQueries, Floats>(tile, split, next, scratch, states);
 }
 
 }  // namespace

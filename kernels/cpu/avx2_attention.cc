@@ -3,8 +3,9 @@
 namespace tandem::avx2 {
 
 // Three queries with four sums each leave 4 of 16 registers for what they are multiplied with.
-void AttendSplit(const AttentionTile& tile, int split, float* scratch, float* states) {
-  AttendSplitBy<Vector8, 3>(tile, split, scratch, states);
+void AttendSplit(const AttentionTile& tile, int split, const KeysAhead& next, float* scratch,
+                 float* states) {
+  AttendSplitBy<Vector8, 3>(tile, split, next, scratch, states);
 }
 
 void MergeSplit(const AttentionTile& tile, int split, const float* states, float* total) {

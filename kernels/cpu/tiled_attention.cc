@@ -96,6 +96,18 @@ AttentionTile TiledAttention::Describe(const StepState& step, int layer, const T
           .table = step.table(tile.first_row)};
 }
 
+KeysAhead TiledAttention::FirstKeys(const StepState& step, int layer, const Part& part) const {
+  KeysAhead keys;
+  if (part.tile == nullptr) return keys;
+  const int first = part.split * (kSplitTokens / kKvBlockTokens);
+  const int last = (part.tile->first_position + part.tile->rows - 1) / kKvBlockTokens;
+  const uint32_t* const table = step.table(part.tile->first_row);
+  for (int i = 0; i < kPiecesAhead && first + i <= last; ++i) {
+    keys.piece[i] = step.Keys(layer, table[first + i], part.kv_head);
+  }
+  return keys;
+}
+
 int TiledAttention::HeadsEach(int64_t tasks, double part, int kv_heads) const {
   const int threads = parallel_.num_threads();
   const bool enough = tasks >= int64_t{kTilesPerThread} * threads && part >= threads;
@@ -106,18 +118,26 @@ void TiledAttention::RunTiles(const StepState& step, int layer, const float* q, 
   const int kv_heads = step.cache().layout.kv_heads;
   const int num_tiles = static_cast<int>(tiles_.size());
   const int tasks_each = kv_heads / heads_each_;
-  parallel_.Run(num_tiles * tasks_each, [&](int task, int thread) {
+  const int num_tasks = num_tiles * tasks_each;
+  const auto begin_of = [&](int task) {
+    if (task >= num_tasks) return Part();
     // Last tiles first: in a chunk they have the longest context, and a long task at the end would
     // leave threads idle.
-    const Tile& tile = tiles_[num_tiles - 1 - task / tasks_each];
-    const int first_head = task % tasks_each * heads_each_;
+    return Part{&tiles_[num_tiles - 1 - task / tasks_each], 0, task % tasks_each * heads_each_};
+  };
+  parallel_.Run(num_tasks, [&](int task, int thread) {
+    const Tile& tile = *begin_of(task).tile;
+    const int first_head = begin_of(task).kv_head;
     float* scratch = scratch_[thread].data();
     float* states = scratch + split_scratch_floats_;
     float* totals = states + tile_state_floats_;
     for (int split = 0; split < tile.splits; ++split) {
       for (int head = 0; head < heads_each_; ++head) {
         const auto view = Describe(step, layer, tile, first_head + head, q);
-        attend_(view, split, scratch, states);
+        const Part next = head + 1 < heads_each_    ? Part{&tile, split, first_head + head + 1}
+                          : split + 1 < tile.splits ? Part{&tile, split + 1, first_head}
+                                                    : begin_of(LikelyNext(task));
+        attend_(view, split, FirstKeys(step, layer, next), scratch, states);
         avx2::MergeSplit(view, split, states, totals + head * tile_state_floats_);
       }
     }
@@ -132,13 +152,21 @@ void TiledAttention::RunSplits(const StepState& step, int layer, const float* q,
   const int kv_heads = step.cache().layout.kv_heads;
   const int num_splits = static_cast<int>(split_tasks_.size());
   const int tasks_each = kv_heads / heads_each_;
-  parallel_.Run(num_splits * tasks_each, [&](int task, int thread) {
+  const int num_tasks = num_splits * tasks_each;
+  const auto begin_of = [&](int task) {
+    if (task >= num_tasks) return Part();
     const SplitTask& item = split_tasks_[task / tasks_each];
-    const Tile& tile = tiles_[item.tile];
-    const int first_head = task % tasks_each * heads_each_;
-    for (int head = first_head; head < first_head + heads_each_; ++head) {
-      attend_(Describe(step, layer, tile, head, q), item.split, scratch_[thread].data(),
-              SplitStates(step, tile, head, item.split));
+    return Part{&tiles_[item.tile], item.split, task % tasks_each * heads_each_};
+  };
+  parallel_.Run(num_tasks, [&](int task, int thread) {
+    Part part = begin_of(task);
+    for (int left = heads_each_; left > 0; --left) {
+      const Part next =
+          left > 1 ? Part{part.tile, part.split, part.kv_head + 1} : begin_of(LikelyNext(task));
+      attend_(Describe(step, layer, *part.tile, part.kv_head, q), part.split,
+              FirstKeys(step, layer, next), scratch_[thread].data(),
+              SplitStates(step, *part.tile, part.kv_head, part.split));
+      part = next;
     }
   });
   for (const Tile& tile : tiles_) {

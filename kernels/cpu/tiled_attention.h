@@ -38,14 +38,24 @@ class TiledAttention {
     int tile = 0;
     int split = 0;
   };
+  // What one call of attend_ computes.
+  struct Part {
+    const Tile* tile = nullptr;  // null: nothing
+    int split = 0;
+    int kv_head = 0;
+  };
 
   AttentionTile Describe(const StepState& step, int layer, const Tile& tile, int kv_head,
                          const float* q) const;
+  // The keys that a part begins with.
+  KeysAhead FirstKeys(const StepState& step, int layer, const Part& part) const;
   // KV heads of one task, where `tasks` tiles or splits are there to share out and the largest one
   // is the `part`th part of all work. All of them where the threads then find enough to do: they
   // lie side by side in a block, so what the hardware fetches ahead of one head's part is the next
   // one's.
   int HeadsEach(int64_t tasks, double part, int kv_heads) const;
+  // The task that a thread will probably do after `task`: threads take them in order, in turns.
+  int LikelyNext(int task) const { return task + parallel_.num_threads(); }
   void RunTiles(const StepState& step, int layer, const float* q, float* out);
   void RunSplits(const StepState& step, int layer, const float* q, float* out);
   // The states of one (tile, KV head, split) in states_.
